@@ -1,0 +1,98 @@
+# What people run. `make help` lists it; CI runs .ci/run, which calls these targets.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Where the compiled control plane is kept. Name a folder outside of the clone to share it between clones.
+CACHE ?= .cache
+TEST_FLAGS ?= -race -timeout 30m
+ARCHITECTURES ?= amd64 arm64
+IMAGE_PREFIX ?= mtls-operator
+IMAGE_TAG ?= dev
+BIN ?= bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+KUBERNETES := $(shell sed -n 's|.*k8s.io/kubernetes \(v[^ ]*\).*|\1|p' hack/controlplane/go.mod)
+CONTROLPLANE := $(abspath $(CACHE))/controlplane/$(KUBERNETES)
+# As everywhere around envtest: whoever sets KUBEBUILDER_ASSETS brings a control plane along.
+KUBEBUILDER_ASSETS ?= $(CONTROLPLANE)
+export KUBEBUILDER_ASSETS
+
+PROGRAMS := manager hello-server hello-client
+MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./*/go.mod ./*/*/go.mod))
+TEST_MODULES := $(filter-out ./hack/%,$(MODULES))
+SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci)
+TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
+LINT := $(TOOL) golangci-lint-kube-api-linter
+
+##@ Try it
+
+demo: controlplane build ## see mutual TLS work on a real API server, from custom resources to curl
+	hack/demo/demo.sh
+
+##@ Develop
+
+test: controlplane ## run all tests, with the race detector, against a real API server (TEST_FLAGS)
+	@for module in $(TEST_MODULES); do (cd $$module && echo "test $$module" && go test $(TEST_FLAGS) ./...); done
+
+lint: ## check code and scripts against the rules in .golangci.yml and .editorconfig
+	@for module in $(TEST_MODULES); do (cd $$module && echo "lint $$module" && $(LINT) run); done
+	@$(TOOL) shfmt -d $(SCRIPTS)
+
+generate: ## regenerate deep copies, CRDs and RBAC from the markers in the code
+	$(TOOL) controller-gen object paths=./api/...
+	$(TOOL) controller-gen crd paths=./api/... output:crd:dir=config/crd
+	$(TOOL) controller-gen rbac:roleName=mtls-operator paths=./controllers/... output:rbac:dir=config/rbac
+
+format: ## format code and scripts
+	@for module in $(TEST_MODULES); do (cd $$module && $(LINT) fmt); done
+	@$(TOOL) shfmt -w $(SCRIPTS)
+
+tidy: ## tidy the go.mod of every module
+	@for module in $(MODULES); do (cd $$module && go mod tidy); done
+
+verify: generate tidy format ## regenerate, tidy and format, then fail if that differs from what git has (staged counts)
+	@git diff --exit-code || { echo "verify: the files above were out of date; commit what is there now" >&2; exit 1; }
+	@new=$$(git ls-files --others --exclude-standard); \
+		[[ -z $$new ]] || { echo "verify: git doesn't have:"; echo "$$new"; exit 1; } >&2
+
+##@ Build
+
+controlplane: ## build etcd, kube-apiserver and kubectl once from source; nothing when KUBEBUILDER_ASSETS is set
+ifeq ($(KUBEBUILDER_ASSETS),$(CONTROLPLANE))
+	@hack/controlplane/build.sh "$(CONTROLPLANE)"
+else
+	@echo "control plane: $(KUBEBUILDER_ASSETS), from KUBEBUILDER_ASSETS"
+endif
+
+# For a single package: KUBEBUILDER_ASSETS=$(make -s controlplane-path) go test ./controllers
+controlplane-path:
+	@echo "$(KUBEBUILDER_ASSETS)"
+
+COMPILE = CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+build: ## compile the manager and the hello sample, static, into bin/ (GOOS and GOARCH choose for what)
+	$(COMPILE) -o $(BIN)/manager ./cmd/manager
+	$(COMPILE) -o $(BIN)/hello-server ./examples/hello/server
+	$(COMPILE) -o $(BIN)/hello-client ./examples/hello/client
+
+image: $(addprefix image-,$(ARCHITECTURES)) ## build images for ARCHITECTURES, pulling nothing (IMAGE_PREFIX, IMAGE_TAG)
+	@for program in $(PROGRAMS); do \
+		docker tag $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG)-$(shell go env GOARCH) $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG); \
+	done
+
+image-%:
+	@GOOS=linux GOARCH=$* $(MAKE) --no-print-directory build BIN=bin/linux_$*
+	@for program in $(PROGRAMS); do \
+		docker build --quiet --platform linux/$* --target $$program \
+			--tag $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG)-$* --file Dockerfile bin/linux_$*; \
+	done
+
+clean: ## remove what was built, the control plane too
+	rm -rf bin .cache
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo test lint generate format tidy verify controlplane controlplane-path build image clean help
