@@ -1,0 +1,272 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// MTLSAuthority is a certificate authority: it signs the MTLSCertificates that refer to it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=mca,categories=mtls
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expires`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",fieldPath=".metadata.name",message="must be no more than 52 characters: the names of the authority's Secrets are made from it"
+// +kubebuilder:validation:XValidation:rule="has(self.spec.imported) || has(self.spec.commonName) || size(self.metadata.name) <= 56",fieldPath=".spec.commonName",message="set commonName: metadata.name is too long to stand in for it"
+type MTLSAuthority struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+	// spec says what authority is wanted.
+	// +required
+	Spec MTLSAuthoritySpec `json:"spec,omitzero"`
+	// status is what the operator last saw and did.
+	// +optional
+	// +default={"observedGeneration": -1}
+	Status MTLSAuthorityStatus `json:"status,omitempty,omitzero"`
+}
+
+// MTLSAuthorityList is a list of MTLSAuthorities.
+//
+// +kubebuilder:object:root=true
+type MTLSAuthorityList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []MTLSAuthority `json:"items"`
+}
+
+// MTLSAuthoritySpec says what authority is wanted. Without selfSigned and imported it is selfSigned.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.selfSigned) && has(self.imported))",fieldPath=".imported",message="set selfSigned or imported, not both"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.commonName)",fieldPath=".commonName",message="remove commonName: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.subject)",fieldPath=".subject",message="remove subject: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.privateKey)",fieldPath=".privateKey",message="remove privateKey: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.duration)",fieldPath=".duration",message="remove duration: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.maxPathLength)",fieldPath=".maxPathLength",message="remove maxPathLength: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.nameConstraints)",fieldPath=".nameConstraints",message="remove nameConstraints: an imported authority has its own"
+// +kubebuilder:validation:XValidation:rule="!has(self.duration) || !self.duration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.duration) >= duration('1h')",fieldPath=".duration",message="must be at least 1h"
+type MTLSAuthoritySpec struct {
+	// selfSigned makes a root CA with a key of its own. This is what an authority is when nothing else is set.
+	// +optional
+	SelfSigned *SelfSigned `json:"selfSigned,omitempty"`
+	// imported takes a CA that was made elsewhere.
+	// +optional
+	Imported *Imported `json:"imported,omitempty"`
+	// commonName is the CN of the CA certificate; metadata.name when unset. A later generation appends " G2", " G3", …
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=56
+	// +kubebuilder:validation:Pattern=`^[^\p{C}\p{Zl}\p{Zp}]+$`
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('system:')",message="must not begin with system: - Kubernetes gives such names rights"
+	CommonName string `json:"commonName,omitempty"`
+	// subject is the rest of the CA's distinguished name.
+	// +optional
+	Subject *Subject `json:"subject,omitempty"`
+	// privateKey says what key a CA generation gets.
+	// +optional
+	PrivateKey *AuthorityPrivateKey `json:"privateKey,omitempty"`
+	// duration is the life of one CA generation; 8760h when unset, least 1h.
+	// +optional
+	Duration Duration `json:"duration,omitempty"`
+	// maxPathLength is how many CAs may stand between this one and a leaf; 0 when unset.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=8
+	MaxPathLength *int32 `json:"maxPathLength,omitempty"`
+	// nameConstraints limits the names the CA can sign for, for every program that verifies (RFC 5280, section 4.2.1.10).
+	// +optional
+	NameConstraints *NameConstraints `json:"nameConstraints,omitempty"`
+	// allowedNamespaces says from which namespaces MTLSCertificates may refer to this authority. Unset: its own.
+	// +optional
+	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+	// allowedNames are patterns for what certificates from other namespaces may carry: DNS names, IP addresses or ranges,
+	// URIs, e-mail addresses, common names, organizations and organizational units. "{namespace}" stands for the
+	// namespace of the certificate. "*" stands for one label of a DNS name, a part of a URI up to the next "/" (at the
+	// end: all the rest), or any text without "@" in an e-mail address. Unset: only names derived from the namespace.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^[^\p{C}\p{Zl}\p{Zp}]+$`
+	AllowedNames []string `json:"allowedNames,omitempty"`
+	// maxLeafDuration is the longest duration a certificate may ask for. Unset: no limit but the CA's own life.
+	// +optional
+	MaxLeafDuration Duration `json:"maxLeafDuration,omitempty"`
+}
+
+// SelfSigned has no settings of its own.
+type SelfSigned struct{}
+
+// Imported names a CA that was made elsewhere.
+type Imported struct {
+	// secretName is a Secret in the authority's namespace with tls.crt (the CA's certificate, then the intermediates
+	// above it), tls.key and, when the chain doesn't end in a self-signed root, ca.crt. Its pair is copied.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a Secret"
+	SecretName string `json:"secretName,omitempty"`
+}
+
+// AuthorityPrivateKey says what key a CA generation gets.
+type AuthorityPrivateKey struct {
+	// type of the key; ECDSAP256 when unset.
+	// +required
+	Type KeyType `json:"type,omitempty"`
+}
+
+// NameConstraints limits the names a CA can sign for.
+//
+// +kubebuilder:validation:MinProperties=1
+type NameConstraints struct {
+	// permitted names: when a kind of name is listed here, every name of that kind must fall under one of them.
+	// +optional
+	Permitted *NameConstraintSet `json:"permitted,omitempty"`
+	// excluded names: no name may fall under one of them.
+	// +optional
+	Excluded *NameConstraintSet `json:"excluded,omitempty"`
+}
+
+// NameConstraintSet is a set of subtrees.
+//
+// +kubebuilder:validation:MinProperties=1
+type NameConstraintSet struct {
+	// dnsDomains cover the domain and everything under it.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue() && !isIP(self)",message="must be a lower-case DNS name such as example.com, without a leading dot"
+	DNSDomains []string `json:"dnsDomains,omitempty"`
+	// ipRanges are networks in CIDR notation.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="must be a network such as 10.0.0.0/8, with no bits set behind its prefix"
+	IPRanges []string `json:"ipRanges,omitempty"`
+	// emailAddresses are whole addresses, hosts, or domains with a leading dot.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:items:Pattern=`^[^\p{C}\p{Z}]+$`
+	EmailAddresses []string `json:"emailAddresses,omitempty"`
+	// uriDomains are hosts of URIs, or domains with a leading dot.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^[^\p{C}\p{Z}]+$`
+	URIDomains []string `json:"uriDomains,omitempty"`
+}
+
+// FromNamespaces says from which namespaces something may be used.
+//
+// +kubebuilder:validation:Enum=Same;All;Selector
+type FromNamespaces string
+
+// Values of FromNamespaces.
+const (
+	FromSame     FromNamespaces = "Same"
+	FromAll      FromNamespaces = "All"
+	FromSelector FromNamespaces = "Selector"
+)
+
+// AllowedNamespaces says from which namespaces MTLSCertificates may refer to an authority.
+//
+// +kubebuilder:validation:XValidation:rule="(self.from == 'Selector') == has(self.selector)",fieldPath=".selector",message="set selector together with from: Selector, and only then"
+type AllowedNamespaces struct {
+	// from is Same (the authority's own namespace), All, or Selector.
+	// +optional
+	// +default="Same"
+	From FromNamespaces `json:"from,omitempty"`
+	// selector selects namespaces by their labels beside the authority's own; an empty selector selects all.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+}
+
+// MTLSAuthorityStatus is what the operator last saw and did.
+type MTLSAuthorityStatus struct {
+	// conditions are Ready and Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+	// observedGeneration is the metadata.generation this status speaks of; -1 before the operator saw the object.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// expires is when the signing generation ends.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+	// generations are the CA generations that exist.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=8
+	Generations []GenerationStatus `json:"generations,omitempty"`
+	// trustBundleHash is the SHA-256 over the set of roots that certificates of this authority are delivered with, in hex.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	TrustBundleHash string `json:"trustBundleHash,omitempty"`
+}
+
+// GenerationRole is what a CA generation does.
+//
+// +kubebuilder:validation:Enum=Signing
+type GenerationRole string
+
+// RoleSigning: certificates are signed by this generation.
+const RoleSigning GenerationRole = "Signing"
+
+// GenerationStatus describes one CA generation.
+type GenerationStatus struct {
+	// number of the generation, from 1.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Number int64 `json:"number,omitempty"`
+	// role is what the generation does.
+	// +required
+	Role GenerationRole `json:"role,omitempty"`
+	// secretName is the Secret in the authority's namespace that holds its key.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+	// serialNumber of its certificate, in hex.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	SerialNumber string `json:"serialNumber,omitempty"`
+	// fingerprintSHA256 of its certificate, in hex.
+	// +required
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	FingerprintSHA256 string `json:"fingerprintSHA256,omitempty"`
+	// keyID is the subject key identifier of its certificate in hex; imported CAs may have none.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	KeyID string `json:"keyID,omitempty"`
+	// notBefore is when it begins to be valid.
+	// +required
+	NotBefore metav1.Time `json:"notBefore,omitzero"`
+	// notAfter is when it ends.
+	// +required
+	NotAfter metav1.Time `json:"notAfter,omitzero"`
+}
