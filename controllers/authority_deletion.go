@@ -1,0 +1,125 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+)
+
+// maxNamed bounds the names of certificates in a message.
+const maxNamed = 5
+
+// patchFinalizers writes the finalizers of the object as they are now, if nobody else wrote it since it was read.
+func (r *AuthorityReconciler) patchFinalizers(ctx context.Context, object client.Object) error {
+	patch := mergePatch(object, map[string]any{"finalizers": object.GetFinalizers()}, nil)
+	return r.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
+}
+
+// release lets an authority that is being deleted go, with its CA, once no certificate refers to it. Until then it tells
+// who does. In a namespace that is being deleted nothing is held: its certificates go too, and those of other namespaces
+// could keep it for ever.
+func (r *AuthorityReconciler) release(ctx context.Context, authority *v1alpha1.MTLSAuthority,
+) (released bool, inUse plan.Verdict, err error) {
+	if !controllerutil.ContainsFinalizer(authority, v1alpha1.AuthorityFinalizer) {
+		return true, plan.Verdict{}, nil
+	}
+	terminating, err := r.namespaceTerminating(ctx, authority.Namespace)
+	if err != nil {
+		return false, plan.Verdict{}, err
+	}
+	if !terminating {
+		users, err := r.users(ctx, authority)
+		if err != nil || len(users) > 0 {
+			return false, inUseBy(authority, users), err
+		}
+	}
+	if err := r.deleteGenerations(ctx, client.ObjectKeyFromObject(authority)); err != nil {
+		return false, plan.Verdict{}, err
+	}
+	controllerutil.RemoveFinalizer(authority, v1alpha1.AuthorityFinalizer)
+	return true, plan.Verdict{}, client.IgnoreNotFound(r.patchFinalizers(ctx, authority))
+}
+
+func (r *AuthorityReconciler) namespaceTerminating(ctx context.Context, name string) (bool, error) {
+	namespace := metadataOf("Namespace")
+	err := r.live.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	return err == nil && !namespace.DeletionTimestamp.IsZero(), client.IgnoreNotFound(err)
+}
+
+// users are the certificates that refer to the authority and that it permits. One that it doesn't permit, or that was made
+// after the authority's deletion, cannot hold it.
+func (r *AuthorityReconciler) users(ctx context.Context, authority *v1alpha1.MTLSAuthority) ([]types.NamespacedName, error) {
+	certificates := &v1alpha1.MTLSCertificateList{}
+	key := client.ObjectKeyFromObject(authority)
+	if err := r.List(ctx, certificates, client.MatchingFields{byAuthority: key.String()}); err != nil {
+		return nil, err
+	}
+	var users []types.NamespacedName
+	for i := range certificates.Items {
+		certificate := &certificates.Items[i]
+		late := certificate.CreationTimestamp.After(authority.DeletionTimestamp.Time)
+		permitted, err := r.permits(ctx, authority, certificate.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		if permitted && !late && certificate.DeletionTimestamp.IsZero() {
+			users = append(users, client.ObjectKeyFromObject(certificate))
+		}
+	}
+	return users, nil
+}
+
+// inUseBy names the certificates of the authority's own namespace and counts the others.
+func inUseBy(authority *v1alpha1.MTLSAuthority, users []types.NamespacedName) plan.Verdict {
+	var own []string
+	for _, user := range users {
+		if user.Namespace == authority.Namespace {
+			own = append(own, fmt.Sprintf("%q", user.Name))
+		}
+	}
+	slices.Sort(own)
+	elsewhere := len(users) - len(own)
+	if len(own) > maxNamed {
+		own = append(own[:maxNamed], fmt.Sprintf("%d more", len(own)-maxNamed))
+	}
+	var parts []string
+	if len(own) > 0 {
+		parts = append(parts, "in this namespace "+strings.Join(own, ", "))
+	}
+	if elsewhere > 0 {
+		parts = append(parts, fmt.Sprintf("in other namespaces %d", elsewhere))
+	}
+	return plan.Verdict{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf("deleted, and held while MTLSCertificates refer to it "+
+		"(%s): it goes on renewing them. Delete them or have them refer to another authority", strings.Join(parts, "; "))}
+}
+
+// deleteGenerations destroys the CA of an authority that goes.
+func (r *AuthorityReconciler) deleteGenerations(ctx context.Context, authority types.NamespacedName) error {
+	generations, err := r.liveGenerations(ctx, authority)
+	if err != nil {
+		return err
+	}
+	for _, generation := range generations {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: generation.SecretName}}
+		uid := client.Preconditions{UID: ptr.To(generation.SecretUID)}
+		if err := r.Delete(ctx, secret, uid); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		patch := mergePatch(&metav1.ObjectMeta{UID: generation.SecretUID}, map[string]any{"finalizers": nil}, nil)
+		if err := r.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,292 @@
+package controllers
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/output"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+	"github.com/mtls-operator/mtls-operator/internal/policy"
+)
+
+// +kubebuilder:rbac:groups=mtls-operator.io,resources=mtlscertificates,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mtls-operator.io,resources=mtlscertificates/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// CertificateReconciler keeps the Secret of each MTLSCertificate right.
+type CertificateReconciler struct {
+	shared
+
+	foreign client.Reader // names of Secrets that aren't the operator's
+	issuer  *Issuer
+}
+
+func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Options) error {
+	setup := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.MTLSCertificate{}, builder.WithPredicates(specOrRequestChanged())).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret)).
+		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfAuthority),
+			builder.WithPredicates(abilityChanged())).
+		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
+			handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret))).
+		WithOptions(options)
+	if len(o.options.Namespaces) == 0 {
+		setup = setup.WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.certificatesIn),
+			builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	}
+	return setup.Complete(o.certificates)
+}
+
+// leafPass is what a pass over one certificate has found out.
+type leafPass struct {
+	certificate *v1alpha1.MTLSCertificate
+	wish        plan.Wish
+	secret      *corev1.Secret // ours, without its key; nil when there is none
+	authority   *v1alpha1.MTLSAuthority
+	signer      plan.Generation
+
+	leaf    *x509.Certificate // in the Secret at the end of the pass
+	number  int64             // of the generation that signed it
+	renewAt time.Time
+	next    time.Time
+	events  []notice
+}
+
+// Reconcile makes one pass.
+func (r *CertificateReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	certificate := &v1alpha1.MTLSCertificate{}
+	if err := r.Get(ctx, request.NamespacedName, certificate); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !certificate.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // the garbage collector takes the Secret, unless it is to be retained
+	}
+	pass := &leafPass{certificate: certificate}
+	err := r.observe(ctx, pass)
+	if err == nil {
+		err = r.act(ctx, pass)
+	}
+	return r.report(ctx, pass, err)
+}
+
+// observe reads all that the plan needs. It goes on as far as it can, so that a problem doesn't hide the leaf.
+func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) error {
+	var err error
+	if pass.secret, err = r.findSecret(ctx, pass.certificate); err != nil {
+		return err
+	}
+	pass.remember(pass.secret)
+	if pass.wish, err = plan.NewWish(pass.certificate, r.options.ClusterDomain); err != nil {
+		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err))
+	}
+	if pass.authority, err = r.findAuthority(ctx, pass.certificate); err != nil {
+		return err
+	}
+	pass.signer, err = r.findSigner(ctx, pass.certificate, pass.authority)
+	return err
+}
+
+// remember the leaf that stands in the Secret.
+func (p *leafPass) remember(secret *corev1.Secret) {
+	if secret == nil {
+		return
+	}
+	if certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey]); err == nil {
+		p.leaf, p.number = certificates[0], max(generationNumber(secret), 1)
+		p.next = p.leaf.NotAfter.Add(time.Second) // when a problem lasts, its message changes then
+	}
+}
+
+// act carries the plan out.
+func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
+	decision := plan.Leaf(plan.LeafInput{
+		UID:    pass.certificate.UID,
+		Wish:   pass.wish,
+		Issuer: pass.signer.Issuer,
+		Secret: observedLeaf(pass.secret),
+	}, r.clock.Now())
+	order := Order{
+		Authority:     pass.authority,
+		Generation:    pass.signer,
+		Namespace:     pass.certificate.Namespace,
+		ClusterDomain: r.options.ClusterDomain,
+		Request:       pass.wish.Request,
+		Duration:      pass.wish.Duration,
+		Validity:      decision.Validity,
+		Reason:        decision.Reason,
+	}
+	denied := order.Review() // also when nothing is to be issued now: better told today than on the day of renewal
+	if decision.Issue && denied == nil {
+		return r.issue(ctx, pass, decision, order)
+	}
+	if err := r.maintain(ctx, pass, decision); err != nil {
+		return err
+	}
+	if denied != nil {
+		return issueProblem(denied)
+	}
+	if decision.Expiring {
+		return mustAct(v1alpha1.ReasonAuthorityExpiring, "MTLSAuthority %q ends at %s: less than a tenth of spec.duration "+
+			"is left. Refer to another authority, or ask for a shorter duration", authorityKey(pass.certificate),
+			pass.signer.Issuer.Validity().NotAfter.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// issue makes a new certificate and writes it.
+func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decision plan.LeafPlan, order Order) error {
+	key, err := r.leafKey(ctx, pass, decision.ReuseKey)
+	if err != nil {
+		return err
+	}
+	leaf, err := r.issuer.Issue(ctx, order, key.Public())
+	if err != nil {
+		return issueProblem(err)
+	}
+	data, err := output.Render(output.Leaf{
+		Certificate: leaf,
+		Sent:        pass.signer.Issuer.Sent(),
+		Key:         key,
+		Encoding:    pass.wish.KeyEncoding,
+		Bundle:      pass.signer.Issuer.Bundle(),
+	})
+	if err != nil {
+		return issueProblem(err)
+	}
+	if err := r.write(ctx, pass, issuedTarget(pass, decision, data)); err != nil {
+		return err
+	}
+	if pass.secret != nil || pass.certificate.Status.Certificate != nil {
+		pass.events = append(pass.events, notice{corev1.EventTypeNormal, decision.Reason, "Issue",
+			fmt.Sprintf("issued certificate %s, valid until %s: %s", pki.SerialNumber(leaf),
+				leaf.NotAfter.Format(time.RFC3339), decision.Message)})
+	}
+	pass.leaf, pass.number = leaf, pass.signer.Number
+	pass.renewAt, pass.next = plan.Renewal(pass.certificate.UID, pass.wish, pass.signer.Issuer, leaf, r.clock.Now())
+	return nil
+}
+
+// maintain repairs what can be repaired without a new certificate: the roots, labels, annotations and the owner.
+func (r *CertificateReconciler) maintain(ctx context.Context, pass *leafPass, decision plan.LeafPlan) error {
+	if pass.secret == nil || decision.Certificate == nil {
+		return nil
+	}
+	pass.renewAt, pass.next = decision.RenewAt, decision.Next
+	if decision.Signed {
+		pass.number = pass.signer.Number
+	}
+	return r.write(ctx, pass, keptTarget(pass, decision))
+}
+
+// leafKey returns the key for a new certificate: a new one, or that of the Secret.
+func (r *CertificateReconciler) leafKey(ctx context.Context, pass *leafPass, reuse bool) (crypto.Signer, error) {
+	if !reuse {
+		return pki.GenerateKey(pass.wish.KeyType)
+	}
+	secret := &corev1.Secret{}
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(pass.secret), secret); err != nil {
+		return nil, err
+	}
+	key, _, err := pki.ParseKey(secret.Data[v1alpha1.PrivateKeyKey])
+	return key, err
+}
+
+// report writes the status, if it changed, and then tells the events.
+func (r *CertificateReconciler) report(ctx context.Context, pass *leafPass, err error) (ctrl.Result, error) {
+	found, isProblem := errors.AsType[*problem](err)
+	if err != nil && !isProblem {
+		return retry(err)
+	}
+	after := pass.certificate.DeepCopy()
+	after.Status = r.status(pass, found)
+	changed := !equalStatus(pass.certificate.Status, after.Status)
+	if err := r.patchStatus(ctx, pass.certificate, after, changed); err != nil {
+		return retry(err)
+	}
+	r.emit(pass.certificate, pass.events...)
+	if found == nil {
+		return r.requeueAt(pass.next), nil
+	}
+	if found.warn {
+		verdict := plan.Verdict{Reason: found.reason, Message: pass.tell(found, r.clock.Now())}
+		r.emit(pass.certificate, transition(pass.certificate.Status.Conditions, v1alpha1.ConditionReady, verdict, "Issue")...)
+	}
+	if found.cause != nil {
+		return retry(found.cause)
+	}
+	if found.retryAfter > 0 {
+		return ctrl.Result{RequeueAfter: found.retryAfter}, nil
+	}
+	return r.requeueAt(pass.next), nil
+}
+
+// status describes the certificate as the pass leaves it.
+func (r *CertificateReconciler) status(pass *leafPass, found *problem) v1alpha1.MTLSCertificateStatus {
+	status := v1alpha1.MTLSCertificateStatus{
+		ObservedGeneration: pass.certificate.Generation,
+		SecretName:         secretName(pass.certificate),
+	}
+	var notReady, stalled plan.Verdict
+	if found != nil {
+		notReady = plan.Verdict{Reason: found.reason, Message: pass.tell(found, r.clock.Now())}
+		if found.stalled {
+			stalled = notReady
+		}
+	}
+	if pass.leaf != nil {
+		status.Certificate = certificateStatus(pass.leaf, pass.renewAt, pass.number)
+		status.Expires = ptr.To(metav1.NewTime(pass.leaf.NotAfter))
+	}
+	ready := plan.Verdict{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("Secret %q holds the certificate", secretName(pass.certificate))}
+	status.Conditions = r.conditions(pass.certificate.Status.Conditions, pass.certificate.Generation, ready, notReady, stalled)
+	return status
+}
+
+// tell a problem together with what it leaves of the certificate there was.
+func (p *leafPass) tell(found *problem, now time.Time) string {
+	switch {
+	case p.leaf == nil:
+		return found.message
+	case now.After(p.leaf.NotAfter):
+		return fmt.Sprintf("%s. The certificate in Secret %q ended at %s", found.message, secretName(p.certificate),
+			p.leaf.NotAfter.Format(time.RFC3339))
+	default:
+		return fmt.Sprintf("%s. Secret %q keeps its certificate, valid until %s", found.message, secretName(p.certificate),
+			p.leaf.NotAfter.Format(time.RFC3339))
+	}
+}
+
+// issueProblem sorts the errors of issuing.
+func issueProblem(err error) error {
+	if violations, ok := errors.AsType[policy.Violations](err); ok {
+		return mustAct(v1alpha1.ReasonDenied, "%s", cut(violations.Error()))
+	}
+	if violation, ok := errors.AsType[*pki.NameConstraintError](err); ok {
+		return mustAct(v1alpha1.ReasonNameConstraintViolation, "%s", cut(violation.Error()))
+	}
+	if unavailable, ok := errors.AsType[keyUnavailable](err); ok {
+		return unavailable
+	}
+	failed := mustAct(v1alpha1.ReasonIssuanceFailed, "%s", cut(err.Error()))
+	failed.stalled, failed.cause = false, err
+	return failed
+}

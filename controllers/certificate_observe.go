@@ -1,0 +1,209 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+	"github.com/mtls-operator/mtls-operator/internal/policy"
+)
+
+// findSecret returns the Secret of a certificate from the cache, nil when there is none. One that exists and isn't the
+// certificate's is a problem.
+func (r *CertificateReconciler) findSecret(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
+) (*corev1.Secret, error) {
+	key := types.NamespacedName{Namespace: certificate.Namespace, Name: secretName(certificate)}
+	secret := &corev1.Secret{}
+	err := r.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, r.checkForeign(ctx, certificate, key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if holder := otherHolder(secret, certificate); holder != "" {
+		return nil, conflict(key.Name, holder)
+	}
+	if secret.Type != corev1.SecretTypeTLS {
+		return nil, conflict(key.Name, fmt.Sprintf("has type %q", secret.Type))
+	}
+	return secret, nil
+}
+
+// checkForeign looks whether a Secret without our label is in the way, before a key is made for nothing.
+func (r *CertificateReconciler) checkForeign(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
+	key types.NamespacedName,
+) error {
+	err := r.foreign.Get(ctx, key, secretMetadata())
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.classify(ctx, certificate, key)
+}
+
+// classify finds out, with one live read, what a Secret is that isn't in the cache although it exists: foreign, which is a
+// problem; ours and not in the cache yet, which is a conflict; or ours without our label, which is put back.
+func (r *CertificateReconciler) classify(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
+	key types.NamespacedName,
+) error {
+	secret := secretMetadata()
+	if err := r.live.Get(ctx, key, secret); err != nil {
+		return staleIfGone(err)
+	}
+	if holder := otherHolder(secret, certificate); holder != "" {
+		return conflict(key.Name, holder)
+	}
+	if generationNumber(secret) == 0 {
+		if err := r.relabel(ctx, secret); err != nil {
+			return err
+		}
+	}
+	return stale(key.Name)
+}
+
+// stale is the error of a pass that saw the cluster as it was.
+func stale(name string) error {
+	return apierrors.NewConflict(corev1.Resource("secrets"), name, fmt.Errorf("the cache is behind"))
+}
+
+func staleIfGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return stale("")
+	}
+	return err
+}
+
+// otherHolder tells in words whose a Secret is, empty when it is the certificate's: owned by it, or by one of its name
+// that is no more (the object was deleted and made anew), or retained by one of its name.
+func otherHolder(secret metav1.Object, certificate *v1alpha1.MTLSCertificate) string {
+	owner := metav1.GetControllerOf(secret)
+	name := secret.GetAnnotations()[v1alpha1.CertificateAnnotation]
+	switch {
+	case owner == nil && name == certificate.Name:
+		return ""
+	case owner == nil && name == "":
+		return "wasn't made by this operator"
+	case owner == nil:
+		return fmt.Sprintf("was retained by MTLSCertificate %q", name)
+	case owner.Kind == "MTLSCertificate" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") &&
+		owner.Name == certificate.Name:
+		return ""
+	default:
+		return fmt.Sprintf("belongs to %s %q", owner.Kind, owner.Name)
+	}
+}
+
+func conflict(name, holder string) *problem {
+	return mustAct(v1alpha1.ReasonSecretConflict, "Secret %q exists and %s. It is left alone: delete or rename it, or make "+
+		"another MTLSCertificate with another secretName", name, holder)
+}
+
+// findAuthority returns the authority of a certificate if it permits the certificate's namespace. From another namespace
+// "absent" and "not permitted" are told alike: what exists elsewhere is nobody's business.
+func (r *CertificateReconciler) findAuthority(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
+) (*v1alpha1.MTLSAuthority, error) {
+	key := authorityKey(certificate)
+	authority := &v1alpha1.MTLSAuthority{}
+	own := key.Namespace == certificate.Namespace
+	if !own && !r.options.watched(key.Namespace) {
+		return nil, notPermitted(key, certificate.Namespace)
+	}
+	err := r.Get(ctx, key, authority)
+	switch {
+	case apierrors.IsNotFound(err) && own:
+		return nil, waits(v1alpha1.ReasonAuthorityNotFound,
+			"MTLSAuthority %q doesn't exist in this namespace: create it, or correct spec.authorityRef", key.Name)
+	case apierrors.IsNotFound(err):
+		return nil, notPermitted(key, certificate.Namespace)
+	case err != nil:
+		return nil, err
+	}
+	permitted, err := r.permits(ctx, authority, certificate.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	if !permitted {
+		return nil, notPermitted(key, certificate.Namespace)
+	}
+	if !authority.DeletionTimestamp.IsZero() && certificate.CreationTimestamp.After(authority.DeletionTimestamp.Time) {
+		return nil, notReady(reference(key, own), own, "it is being deleted")
+	}
+	return authority, nil
+}
+
+func notPermitted(authority types.NamespacedName, namespace string) *problem {
+	denial := waits(v1alpha1.ReasonAuthorityNotPermitted, "spec.authorityRef: there is no MTLSAuthority %q that permits "+
+		"certificates from namespace %q: correct the reference, or ask its owner to add the namespace to "+
+		"spec.allowedNamespaces", authority, namespace)
+	denial.warn = true
+	return denial
+}
+
+// permits tells whether certificates of a namespace may refer to the authority.
+func (s shared) permits(ctx context.Context, authority *v1alpha1.MTLSAuthority, namespace string) (bool, error) {
+	var labels map[string]string
+	if selects(authority) && len(s.options.Namespaces) == 0 {
+		metadata := metadataOf("Namespace")
+		if err := s.Get(ctx, types.NamespacedName{Name: namespace}, metadata); client.IgnoreNotFound(err) != nil {
+			return false, err
+		}
+		labels = metadata.Labels
+	}
+	permitted, err := policy.Permits(authority, namespace, labels)
+	return permitted && err == nil, nil // an invalid selector permits nobody; the authority's status tells of it
+}
+
+func selects(authority *v1alpha1.MTLSAuthority) bool {
+	allowed := authority.Spec.AllowedNamespaces
+	return allowed != nil && allowed.From == v1alpha1.FromSelector
+}
+
+// findSigner returns the generation that signs for the certificate.
+func (r *CertificateReconciler) findSigner(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
+	authority *v1alpha1.MTLSAuthority,
+) (plan.Generation, error) {
+	generations, err := r.generations(ctx, client.ObjectKeyFromObject(authority))
+	if err != nil {
+		return plan.Generation{}, err
+	}
+	own := authority.Namespace == certificate.Namespace
+	name := reference(client.ObjectKeyFromObject(authority), own)
+	signer, found := plan.Signer(generations)
+	if !found {
+		return plan.Generation{}, notReady(name, own, readyMessage(authority))
+	}
+	validity := signer.Issuer.Validity()
+	if now := r.clock.Now(); now.Before(validity.NotBefore) || now.After(validity.NotAfter) {
+		return plan.Generation{}, notReady(name, own, fmt.Sprintf("its CA is valid from %s to %s",
+			validity.NotBefore.Format(time.RFC3339), validity.NotAfter.Format(time.RFC3339)))
+	}
+	return signer, nil
+}
+
+func reference(authority types.NamespacedName, own bool) string {
+	if own {
+		return fmt.Sprintf("%q", authority.Name)
+	}
+	return fmt.Sprintf("%q", authority)
+}
+
+func readyMessage(authority *v1alpha1.MTLSAuthority) string {
+	ready := meta.FindStatusCondition(authority.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue {
+		return ""
+	}
+	return ready.Message
+}

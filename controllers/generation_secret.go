@@ -1,0 +1,146 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+)
+
+// generations are the CA generations of an authority, oldest first, from the cache.
+func (s shared) generations(ctx context.Context, authority types.NamespacedName) ([]plan.Generation, error) {
+	secrets := &corev1.SecretList{}
+	err := s.List(ctx, secrets, client.InNamespace(authority.Namespace),
+		client.MatchingFields{byAuthority: authority.Name}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, err
+	}
+	return observedGenerations(secrets.Items), nil
+}
+
+// liveGenerations are the same, from the API server.
+func (s shared) liveGenerations(ctx context.Context, authority types.NamespacedName) ([]plan.Generation, error) {
+	secrets := &corev1.SecretList{}
+	err := s.live.List(ctx, secrets, client.InNamespace(authority.Namespace),
+		client.MatchingLabels{v1alpha1.AuthorityLabel: authority.Name},
+		client.MatchingFields{"type": v1alpha1.AuthoritySecretType})
+	if err != nil {
+		return nil, err
+	}
+	for i := range secrets.Items {
+		_, _ = dropKey(&secrets.Items[i])
+	}
+	return observedGenerations(secrets.Items), nil
+}
+
+func observedGenerations(secrets []corev1.Secret) []plan.Generation {
+	generations := make([]plan.Generation, len(secrets))
+	for i := range secrets {
+		generations[i] = observedGeneration(&secrets[i])
+	}
+	slices.SortFunc(generations, func(a, b plan.Generation) int { return cmp.Compare(a.Number, b.Number) })
+	return generations
+}
+
+// observedGeneration is a generation Secret, without its key, as the planner sees it.
+func observedGeneration(secret *corev1.Secret) plan.Generation {
+	generation := plan.Generation{
+		Number:     generationNumber(secret),
+		SecretName: secret.Name,
+		SecretUID:  secret.UID,
+		Activated:  secret.Annotations[v1alpha1.ActivatedAtAnnotation] != "",
+		SpecHash:   secret.Annotations[v1alpha1.SpecHashAnnotation],
+		Deleting:   !secret.DeletionTimestamp.IsZero(),
+	}
+	name := generationName(secret.Labels[v1alpha1.AuthorityLabel], generation.Number)
+	issuer, err := pki.ParseIssuer(secret.Data[v1alpha1.CertificateKey], secret.Data[v1alpha1.BundleKey])
+	_, keyFits := plan.KeyState(secret.StringData[keyStateField]).Encoding()
+	switch {
+	case secret.Name != name:
+		generation.Problem = fmt.Sprintf("its name isn't the one its labels say, %q", name)
+	case err != nil:
+		generation.Problem = err.Error()
+	case !keyFits:
+		generation.Problem = fmt.Sprintf("%s is not the key of %s", v1alpha1.PrivateKeyKey, v1alpha1.CertificateKey)
+	}
+	generation.Issuer = issuer
+	return generation
+}
+
+func generationName(authority string, number int64) string {
+	return fmt.Sprintf("%s-ca-%d", authority, number)
+}
+
+// newGenerationSecret holds a CA for ever: its data is immutable, a finalizer makes deleting it a request, and nobody owns
+// it, since the garbage collector would take the key of a CA that is in use from under the finalizer.
+func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pki.Authority, specHash string, now time.Time,
+) (*corev1.Secret, error) {
+	certificates, key, roots, err := ca.Encode()
+	if err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: authority.Namespace,
+			Name:      generationName(authority.Name, number),
+			Labels: map[string]string{
+				v1alpha1.AuthorityLabel:  authority.Name,
+				v1alpha1.GenerationLabel: strconv.FormatInt(number, 10),
+			},
+			Annotations: map[string]string{
+				v1alpha1.CauseAnnotation:       v1alpha1.CauseInitial,
+				v1alpha1.SpecHashAnnotation:    specHash,
+				v1alpha1.ActivatedAtAnnotation: now.UTC().Format(time.RFC3339),
+				v1alpha1.PairHashAnnotation:    pki.PairHash(certificates, key),
+			},
+			Finalizers: []string{v1alpha1.KeyFinalizer},
+		},
+		Type:      v1alpha1.AuthoritySecretType,
+		Immutable: ptr.To(true),
+		Data: map[string][]byte{
+			v1alpha1.CertificateKey: certificates,
+			v1alpha1.PrivateKeyKey:  key,
+			v1alpha1.BundleKey:      roots,
+		},
+	}
+	if authority.Spec.Imported != nil {
+		secret.Annotations[v1alpha1.CauseIDAnnotation] = ca.Issuer().Fingerprint()
+	}
+	return secret, nil
+}
+
+// generationsStatus lists what exists.
+func generationsStatus(generations []plan.Generation) []v1alpha1.GenerationStatus {
+	var all []v1alpha1.GenerationStatus
+	signer, _ := plan.Signer(generations)
+	for _, generation := range generations {
+		if generation.Problem != "" || generation.Number != signer.Number {
+			continue
+		}
+		certificate := generation.Issuer.Certificate()
+		all = append(all, v1alpha1.GenerationStatus{
+			Number:            generation.Number,
+			Role:              v1alpha1.RoleSigning,
+			SecretName:        generation.SecretName,
+			SerialNumber:      pki.SerialNumber(certificate),
+			FingerprintSHA256: generation.Issuer.Fingerprint(),
+			KeyID:             strings.ToLower(fmt.Sprintf("%x", certificate.SubjectKeyId)),
+			NotBefore:         metav1.NewTime(certificate.NotBefore),
+			NotAfter:          metav1.NewTime(certificate.NotAfter),
+		})
+	}
+	return all
+}

@@ -1,0 +1,180 @@
+package controllers
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+	"github.com/mtls-operator/mtls-operator/internal/policy"
+)
+
+// Results of an issuance, as metrics tell them.
+const (
+	resultSuccess = "success"
+	resultDenied  = "denied"
+	resultFailed  = "failed"
+)
+
+// Order is a request to sign, in the form in which policy judges it and in which it is signed.
+type Order struct {
+	Authority *v1alpha1.MTLSAuthority
+	// Generation that was planned to sign.
+	Generation plan.Generation
+	// Namespace of the requester.
+	Namespace     string
+	ClusterDomain string
+	Request       pki.Request
+	Duration      time.Duration
+	Validity      pki.Validity
+	// Reason to issue, for the metric.
+	Reason string
+}
+
+// Review judges the order; nil when policy allows it.
+func (o Order) Review() error {
+	violations := policy.Review(o.Authority, o.Namespace, o.ClusterDomain, o.Request, o.Duration)
+	if len(violations) == 0 {
+		return nil
+	}
+	return violations
+}
+
+// Issuer is the one gate to the keys of CAs: policy, then the signature, then a check of what was signed.
+//
+// It is also the one place that keeps CA keys: parsed, by the UID of their Secret, which is immutable. A key is read once
+// per generation and process, and forgotten when its Secret is gone or the process stops being the leader.
+type Issuer struct {
+	live    client.Reader
+	metrics *Metrics
+
+	mu          sync.Mutex
+	authorities map[types.UID]*pki.Authority
+}
+
+// NewIssuer returns an Issuer that reads keys with live, which must not be a cache.
+func NewIssuer(live client.Reader, metrics *Metrics) *Issuer {
+	return &Issuer{live: live, metrics: metrics, authorities: map[types.UID]*pki.Authority{}}
+}
+
+// Issue signs a certificate for the public key. Errors are policy.Violations, *pki.NameConstraintError, those of the API
+// server, and any other for what must not happen.
+func (i *Issuer) Issue(ctx context.Context, order Order, public crypto.PublicKey) (*x509.Certificate, error) {
+	certificate, err := i.issue(ctx, order, public)
+	i.metrics.Issued(order.Reason, result(err))
+	return certificate, err
+}
+
+func (i *Issuer) issue(ctx context.Context, order Order, public crypto.PublicKey) (*x509.Certificate, error) {
+	if err := order.Review(); err != nil {
+		return nil, err
+	}
+	authority, err := i.authority(ctx, order.Authority.Namespace, order.Generation)
+	if err != nil {
+		return nil, err
+	}
+	return authority.Sign(order.Request, public, order.Validity, authority.Issuer().Bundle())
+}
+
+// authority returns the CA of a generation with its key. It is the planned one: its certificate is compared.
+func (i *Issuer) authority(ctx context.Context, namespace string, generation plan.Generation) (*pki.Authority, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	authority, found := i.authorities[generation.SecretUID]
+	if !found {
+		loaded, err := i.load(ctx, namespace, generation)
+		if err != nil {
+			return nil, err
+		}
+		authority, i.authorities[generation.SecretUID] = loaded, loaded
+	}
+	if authority.Issuer().Fingerprint() != generation.Issuer.Fingerprint() {
+		return nil, keyUnavailable{fmt.Errorf("the CA in Secret %s/%s is not the one planned with", namespace,
+			generation.SecretName)}
+	}
+	return authority, nil
+}
+
+func (i *Issuer) load(ctx context.Context, namespace string, generation plan.Generation) (*pki.Authority, error) {
+	secret := &corev1.Secret{}
+	key := types.NamespacedName{Namespace: namespace, Name: generation.SecretName}
+	if err := i.live.Get(ctx, key, secret); err != nil {
+		return nil, keyUnavailable{err}
+	}
+	if secret.UID != generation.SecretUID {
+		return nil, keyUnavailable{stale(secret.Name)}
+	}
+	return pki.LoadAuthority(secret.Data[v1alpha1.CertificateKey], secret.Data[v1alpha1.PrivateKeyKey],
+		secret.Data[v1alpha1.BundleKey])
+}
+
+// keyUnavailable: the key of the planned generation cannot be read now. What is planned anew may find it.
+type keyUnavailable struct{ error }
+
+func (k keyUnavailable) Unwrap() error { return k.error }
+
+// Forget drops the key that was read from the Secret with this UID.
+func (i *Issuer) Forget(uid types.UID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.authorities, uid)
+}
+
+// ForgetAll drops all keys.
+func (i *Issuer) ForgetAll() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.authorities)
+}
+
+// forgetDeleted has keys forgotten when their Secret is gone.
+func (i *Issuer) forgetDeleted(ctx context.Context, secrets cache.Cache) error {
+	informer, err := secrets.GetInformer(ctx, &corev1.Secret{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch Secrets: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(object any) {
+		if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+			object = gone.Obj
+		}
+		if secret, ok := object.(*corev1.Secret); ok {
+			i.Forget(secret.UID)
+		}
+	}})
+	return err
+}
+
+// forgetKeysAtTheEnd runs while this process is the leader.
+type forgetKeysAtTheEnd struct{ issuer *Issuer }
+
+// Start waits until the lease is lost or the process is to end.
+func (f forgetKeysAtTheEnd) Start(ctx context.Context) error {
+	<-ctx.Done()
+	f.issuer.ForgetAll()
+	return nil
+}
+
+func result(err error) string {
+	if err == nil {
+		return resultSuccess
+	}
+	if _, denied := errors.AsType[policy.Violations](err); denied {
+		return resultDenied
+	}
+	if _, denied := errors.AsType[*pki.NameConstraintError](err); denied {
+		return resultDenied
+	}
+	return resultFailed
+}

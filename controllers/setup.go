@@ -1,0 +1,124 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+)
+
+// passTimeout bounds a pass. A read waits for the cache to see the writes before it; without a bound it would wait for
+// ever when a watch is broken.
+const passTimeout = 30 * time.Second
+
+// Options of the operator. They are taken as valid.
+type Options struct {
+	// ClusterDomain ends the DNS names of Services, such as cluster.local.
+	ClusterDomain string
+	// Concurrency is the number of workers of each controller.
+	Concurrency int
+	// Namespaces to work in; empty for all.
+	Namespaces []string
+	// Clock; the machine's when nil.
+	Clock clock.PassiveClock
+}
+
+// Scheme has every type the operator reads and writes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(metav1.AddMetaToScheme(scheme))
+	return scheme
+}
+
+// ClientOptions make a read wait for the writes before it. Without it the event of a Secret's creation starts a pass
+// that doesn't see the status written after it, and writes it again.
+func ClientOptions() client.Options {
+	return client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}}
+}
+
+// Setup registers everything the operator does with mgr, which has CacheOptions and ClientOptions.
+func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
+	operator, err := newOperator(ctx, mgr, options)
+	if err != nil {
+		return err
+	}
+	for _, runnable := range []cache.Cache{operator.foreign} {
+		if err := mgr.Add(runnable); err != nil {
+			return err
+		}
+	}
+	if err := mgr.Add(forgetKeysAtTheEnd{operator.issuer}); err != nil {
+		return err
+	}
+	if err := metrics.Registry.Register(operator.issuer.metrics); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	perController := controller.Options{
+		MaxConcurrentReconciles: options.Concurrency,
+		ReconciliationTimeout:   passTimeout,
+		EnableWarmup:            ptr.To(true), // a replica that waits for the lease has its caches ready
+	}
+	if err := operator.watchAuthorities(mgr, perController); err != nil {
+		return fmt.Errorf("set up the controller of MTLSAuthorities: %w", err)
+	}
+	if err := operator.watchCertificates(mgr, perController); err != nil {
+		return fmt.Errorf("set up the controller of MTLSCertificates: %w", err)
+	}
+	return nil
+}
+
+// operator is everything that a process of the operator is made of.
+type operator struct {
+	options      Options
+	foreign      cache.Cache
+	issuer       *Issuer
+	authorities  *AuthorityReconciler
+	certificates *CertificateReconciler
+}
+
+// newOperator puts the parts together; nothing runs yet.
+func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*operator, error) {
+	if options.Clock == nil {
+		options.Clock = clock.RealClock{}
+	}
+	if err := indexFields(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, fmt.Errorf("index fields: %w", err)
+	}
+	foreign, err := foreignSecrets(mgr, options.Namespaces)
+	if err != nil {
+		return nil, fmt.Errorf("cache the names of other Secrets: %w", err)
+	}
+	issuer := NewIssuer(mgr.GetAPIReader(), NewMetrics(mgr.GetCache()))
+	if err := issuer.forgetDeleted(ctx, mgr.GetCache()); err != nil {
+		return nil, err
+	}
+	shared := shared{
+		Client:  mgr.GetClient(),
+		live:    mgr.GetAPIReader(),
+		clock:   options.Clock,
+		events:  mgr.GetEventRecorder("mtls-operator"),
+		options: options,
+	}
+	return &operator{
+		options:      options,
+		foreign:      foreign,
+		issuer:       issuer,
+		authorities:  &AuthorityReconciler{shared: shared},
+		certificates: &CertificateReconciler{shared: shared, foreign: foreign, issuer: issuer},
+	}, nil
+}

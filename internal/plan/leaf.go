@@ -1,0 +1,208 @@
+package plan
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+)
+
+// LeafInput is everything Leaf decides on.
+type LeafInput struct {
+	// UID of the MTLSCertificate: it spreads renewals that would otherwise be due together.
+	UID    types.UID
+	Wish   Wish
+	Issuer pki.Issuer
+	// Secret is nil when there is none.
+	Secret *LeafSecret
+}
+
+// LeafPlan is what to do about one certificate.
+type LeafPlan struct {
+	// Issue a new certificate, for Reason, told in Message.
+	Issue   bool
+	Reason  string
+	Message string
+	// ReuseKey of the Secret for it.
+	ReuseKey bool
+	// Validity of a certificate that is issued now.
+	Validity pki.Validity
+	// Expiring: a new certificate is due and would be useless, since its issuer ends.
+	Expiring bool
+	// DeliverTrust: ca.crt isn't the issuer's bundle.
+	DeliverTrust bool
+	// IssuerSince and BundleSince are the facts to record with what is written.
+	IssuerSince, BundleSince time.Time
+	// Signed: the certificate in the Secret was signed by the issuer.
+	Signed bool
+	// Certificate that the Secret holds, nil when it holds none.
+	Certificate *x509.Certificate
+	// RenewAt is when Certificate is renewed, zero when it cannot be under this issuer.
+	RenewAt time.Time
+	// Next is when to decide again, zero when nothing changes with time alone.
+	Next time.Time
+}
+
+// Leaf decides whether to issue, and when to look again.
+func Leaf(in LeafInput, now time.Time) LeafPlan {
+	leaf := in.observe()
+	plan := LeafPlan{Certificate: leaf.certificate, Validity: in.Issuer.LeafValidity(now, in.Wish.Duration)}
+	for _, check := range leafChecks {
+		if message := check.hit(in, leaf, now); message != "" {
+			plan.Issue, plan.Reason, plan.Message = true, check.reason, message
+			break
+		}
+	}
+	plan.ReuseKey = plan.Issue && in.Wish.KeepKey && leaf.keyType == in.Wish.KeyType
+	plan.schedule(in, now)
+	plan.recordFacts(in, leaf, now)
+	return plan
+}
+
+// observed is a leaf Secret, parsed.
+type observed struct {
+	certificate *x509.Certificate
+	sent        []*x509.Certificate // what follows certificate in tls.crt
+	keyType     pki.KeyType         // of a key that fits, else empty
+	problem     string              // why it cannot be read
+}
+
+func (in LeafInput) observe() observed {
+	if in.Secret == nil {
+		return observed{}
+	}
+	certificates, err := pki.ParseCertificates(in.Secret.Certificate)
+	if err != nil {
+		return observed{problem: fmt.Sprintf("%s: %v", v1alpha1.CertificateKey, err)}
+	}
+	leaf := observed{certificate: certificates[0], sent: certificates[1:]}
+	if _, fits := in.Secret.Key.Encoding(); fits {
+		leaf.keyType, _ = pki.KeyTypeOf(leaf.certificate.PublicKey)
+	}
+	return leaf
+}
+
+// leafChecks are the reasons to issue, in the order in which they are told: the first that applies. hit returns the
+// message, or nothing.
+var leafChecks = []struct {
+	reason string
+	hit    func(LeafInput, observed, time.Time) string
+}{
+	{v1alpha1.ReasonSecretMissing, secretMissing},
+	{v1alpha1.ReasonSecretMalformed, secretMalformed},
+	{v1alpha1.ReasonKeyMismatch, keyMismatch},
+	{v1alpha1.ReasonIssuerChanged, issuerChanged},
+	{v1alpha1.ReasonSpecChanged, specChanged},
+	{v1alpha1.ReasonRenewalDue, renewalDue},
+	{v1alpha1.ReasonRenewalRequested, renewalRequested},
+}
+
+func secretMissing(in LeafInput, _ observed, _ time.Time) string {
+	if in.Secret == nil {
+		return "the Secret doesn't exist"
+	}
+	return ""
+}
+
+func secretMalformed(in LeafInput, leaf observed, _ time.Time) string {
+	switch {
+	case leaf.problem != "":
+		return leaf.problem
+	case in.Secret.Key == KeyMissing:
+		return v1alpha1.PrivateKeyKey + " is missing"
+	case in.Secret.Key == KeyMalformed:
+		return v1alpha1.PrivateKeyKey + " is not a private key in PEM"
+	default:
+		return ""
+	}
+}
+
+func keyMismatch(in LeafInput, _ observed, _ time.Time) string {
+	if in.Secret.Key == KeyMismatch {
+		return fmt.Sprintf("%s is not the key of %s", v1alpha1.PrivateKeyKey, v1alpha1.CertificateKey)
+	}
+	return ""
+}
+
+func issuerChanged(in LeafInput, leaf observed, _ time.Time) string {
+	switch {
+	case !in.Issuer.Issued(leaf.certificate):
+		return fmt.Sprintf("the certificate wasn't signed by %q", pki.SubjectText(in.Issuer.Certificate()))
+	case !slices.EqualFunc(leaf.sent, in.Issuer.Sent(), (*x509.Certificate).Equal):
+		return v1alpha1.CertificateKey + " doesn't hold the issuer's intermediates"
+	default:
+		return ""
+	}
+}
+
+func specChanged(in LeafInput, leaf observed, _ time.Time) string {
+	if difference := in.Wish.Request.Difference(leaf.certificate, in.Wish.KeyType); difference != "" {
+		return difference
+	}
+	if encoding, _ := in.Secret.Key.Encoding(); encoding != in.Wish.KeyEncoding {
+		return fmt.Sprintf("privateKey.encoding: has %s, want %s", encoding, in.Wish.KeyEncoding)
+	}
+	return ""
+}
+
+func renewalDue(in LeafInput, leaf observed, now time.Time) string {
+	if at := in.renewAt(leaf.certificate); !at.IsZero() && !now.Before(at) {
+		return "it ends at " + leaf.certificate.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+func renewalRequested(in LeafInput, _ observed, _ time.Time) string {
+	if in.Wish.RenewToken != "" && in.Wish.RenewToken != in.Secret.RenewServed {
+		return fmt.Sprintf("asked for by annotation %s", v1alpha1.RenewRequestedAtAnnotation)
+	}
+	return ""
+}
+
+// schedule decides whether issuing makes sense now, and when to look again.
+func (p *LeafPlan) schedule(in LeafInput, now time.Time) {
+	issuerEnd := in.Issuer.Validity().NotAfter
+	useless := issuerEnd.Add(-in.Wish.Duration / usefulFraction) // from here on a new certificate is refused
+	if p.Issue {
+		p.Expiring = now.After(useless)
+		p.Issue = !p.Expiring
+		return
+	}
+	due := in.dueAt(p.Certificate)
+	p.RenewAt = in.renewAt(p.Certificate)
+	p.Expiring = p.RenewAt.IsZero() && !now.Before(due) && now.After(useless)
+	p.Next = soonest(now, p.RenewAt, due, useless.Add(time.Second), p.Certificate.NotAfter)
+}
+
+// recordFacts keeps the times recorded before where nothing changed.
+func (p *LeafPlan) recordFacts(in LeafInput, leaf observed, now time.Time) {
+	p.IssuerSince, p.BundleSince = now, now
+	p.DeliverTrust = in.Secret == nil || !bytes.Equal(in.Secret.Bundle, in.Issuer.Bundle().PEM())
+	if in.Secret == nil {
+		return
+	}
+	p.Signed = leaf.certificate != nil && in.Issuer.Issued(leaf.certificate)
+	if p.Signed && !in.Secret.IssuerSince.IsZero() {
+		p.IssuerSince = in.Secret.IssuerSince
+	}
+	if !p.DeliverTrust && !in.Secret.BundleSince.IsZero() {
+		p.BundleSince = in.Secret.BundleSince
+	}
+}
+
+// soonest of the times after now; zero when there is none.
+func soonest(now time.Time, times ...time.Time) time.Time {
+	var first time.Time
+	for _, at := range times {
+		if at.After(now) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
