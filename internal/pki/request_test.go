@@ -1,0 +1,389 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestNewRequestNamesTheField(t *testing.T) {
+	server, client := []Usage{UsageServer}, []Usage{UsageClient}
+	for name, test := range map[string]struct {
+		names       Names
+		usages      []Usage
+		field, want string
+	}{
+		"no name": {
+			Names{Subject: Subject{Organizations: []string{"o"}}}, client,
+			"commonName", "no name at all: give at least one of commonName, dnsNames, ipAddresses, uris and emailAddresses",
+		},
+		"a server with a common name only": {
+			Names{Subject: Subject{CommonName: "hello"}}, server,
+			"dnsNames", "a server needs at least one of dnsNames, ipAddresses and uris",
+		},
+		"a server with an e-mail address only": {
+			Names{EmailAddresses: []string{"a@example.com"}}, server, "dnsNames", "a server needs at least one of",
+		},
+		"no usage":      {Names{DNSNames: []string{"a"}}, nil, "usages", "none given: write Server, Client or both"},
+		"unknown usage": {Names{DNSNames: []string{"a"}}, []Usage{UsageClient, "Peer"}, "usages[1]", `"Peer" isn't known`},
+		"usage as in X.509": {
+			Names{DNSNames: []string{"a"}}, []Usage{"serverAuth"}, "usages[0]", "write Server or Client",
+		},
+		"usage twice": {
+			Names{DNSNames: []string{"a"}}, []Usage{UsageClient, UsageClient}, "usages[1]", "is there twice: remove one",
+		},
+		"common name": {
+			Names{Subject: Subject{CommonName: "system:admin"}}, client, "commonName", "Kubernetes gives rights",
+		},
+		"organization": {
+			Names{Subject: Subject{CommonName: "a", Organizations: []string{"b", "system:masters"}}}, client,
+			"subject.organizations[1]", "Kubernetes gives rights",
+		},
+		"organization too long": {
+			Names{Subject: Subject{CommonName: "a", Organizations: []string{strings.Repeat("x", 65)}}}, client,
+			"subject.organizations[0]", "has 65 characters: there may be no more than 64",
+		},
+		"organizational unit": {
+			Names{Subject: Subject{CommonName: "a", OrganizationalUnits: []string{"system:nodes"}}}, client,
+			"subject.organizationalUnits[0]", "Kubernetes gives rights",
+		},
+		"organizational unit too long": {
+			Names{Subject: Subject{CommonName: "a", OrganizationalUnits: []string{strings.Repeat("x", 65)}}}, client,
+			"subject.organizationalUnits[0]", "there may be no more than 64",
+		},
+		"country": {
+			Names{Subject: Subject{CommonName: "a", Countries: []string{"DE", "Denmark"}}}, client,
+			"subject.countries[1]", "write an ISO 3166 code",
+		},
+		"province too long": {
+			Names{Subject: Subject{CommonName: "a", Provinces: []string{strings.Repeat("x", 129)}}}, client,
+			"subject.provinces[0]", "there may be no more than 128",
+		},
+		"locality empty": {
+			Names{Subject: Subject{CommonName: "a", Localities: []string{""}}}, client,
+			"subject.localities[0]", "is empty: remove it",
+		},
+		"an organization twice": {
+			Names{Subject: Subject{CommonName: "a", Organizations: []string{"b", "b"}}}, client,
+			"subject.organizations[1]", `"b" is there twice: remove one`,
+		},
+		"DNS name":       {Names{DNSNames: []string{"a", "b_c"}}, server, "dnsNames[1]", `label "b_c"`},
+		"DNS name twice": {Names{DNSNames: []string{"a", "b", "a"}}, server, "dnsNames[2]", `"a" is there twice`},
+		"IP address":     {Names{IPAddresses: []string{"10.0.0.256"}}, server, "ipAddresses[0]", "isn't an IP address"},
+		"IP address twice": {
+			Names{IPAddresses: []string{"::1", "::1"}}, server, "ipAddresses[1]", "is there twice",
+		},
+		"URI":       {Names{URIs: []string{"https://example.com", "x"}}, client, "uris[1]", "isn't an absolute URI"},
+		"URI twice": {Names{URIs: []string{"https://a.bc", "https://a.bc"}}, client, "uris[1]", "is there twice"},
+		"e-mail address": {
+			Names{EmailAddresses: []string{"a"}}, client, "emailAddresses[0]", "isn't an e-mail address",
+		},
+		"e-mail address twice": {
+			Names{EmailAddresses: []string{"a@b", "A@b"}}, client, "emailAddresses[1]", "is there twice",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewRequest(test.names, test.usages)
+			wantField(t, err, test.field, test.want)
+		})
+	}
+}
+
+func TestNewRequestTellsEverythingAtOnce(t *testing.T) {
+	_, err := NewRequest(Names{
+		Subject:     Subject{CommonName: "system:x", Countries: []string{"x"}},
+		DNSNames:    []string{"_", "ok", "_"},
+		IPAddresses: []string{"x"},
+		URIs:        []string{"x"},
+	}, []Usage{"x"})
+	var wrong FieldErrors
+	if !errors.As(err, &wrong) {
+		t.Fatal(err)
+	}
+	var fields []string
+	for _, one := range wrong {
+		fields = append(fields, one.Field)
+		wantText(t, err, one.Error())
+	}
+	want := []string{
+		"usages[0]", "commonName", "subject.countries[0]", "dnsNames[0]", "dnsNames[2]", "dnsNames[2]", "ipAddresses[0]", "uris[0]",
+	}
+	if diff := cmp.Diff(want, fields); diff != "" {
+		t.Error(diff)
+	}
+	wantText(t, err, "isn't an IP address: write one such as 10.0.0.1 or fd00::1; uris[0]: ")
+}
+
+func TestAnEmptyCommonNameIsNone(t *testing.T) {
+	request := requestFor(t, Names{URIs: []string{"spiffe://example.com/a"}}, UsageClient)
+	leaf := issue(t, root(t), request, keyFor(t, "leaf", KeyECDSAP256).Public())
+	if SubjectText(leaf) != "" {
+		t.Error(SubjectText(leaf))
+	}
+}
+
+func TestARequestCanNotBeChangedFromOutside(t *testing.T) {
+	names := Names{
+		Subject:     Subject{"c", []string{"o"}, []string{"u"}, []string{"DE"}, []string{"p"}, []string{"l"}},
+		DNSNames:    []string{"a"},
+		IPAddresses: []string{"10.0.0.1"}, URIs: []string{"https://example.com"}, EmailAddresses: []string{"a@b"},
+	}
+	usages := []Usage{UsageServer, UsageClient}
+	request := requestFor(t, names, usages...)
+	want := names.clone()
+	spoil := func(n Names) {
+		for _, list := range [][]string{
+			n.Subject.Organizations, n.Subject.OrganizationalUnits, n.Subject.Countries, n.Subject.Provinces,
+			n.Subject.Localities, n.DNSNames, n.IPAddresses, n.URIs, n.EmailAddresses,
+		} {
+			list[0] = "spoiled"
+		}
+	}
+	spoil(names)
+	spoil(request.Names())
+	usages[0] = "spoiled"
+	request.Usages()[0] = "spoiled"
+	if diff := cmp.Diff(want, request.Names()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Usage{UsageClient, UsageServer}, request.Usages()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSubjectsHaveOneValuePerRDN(t *testing.T) {
+	request := requestFor(t, Names{Subject: Subject{
+		CommonName: "c", Organizations: []string{"z", "a"}, OrganizationalUnits: []string{"u"},
+		Countries: []string{"DE"}, Provinces: []string{"p"}, Localities: []string{"l"},
+	}}, UsageClient)
+	leaf := issue(t, root(t), request, keyFor(t, "leaf", KeyECDSAP256).Public())
+	if has, want := SubjectText(leaf), "CN=c,OU=u,O=a,O=z,L=l,ST=p,C=DE"; has != want {
+		t.Errorf("%s, want %s", has, want)
+	}
+	if diff := cmp.Diff([]string{"z", "a"}, leaf.Subject.Organization); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	key := keyFor(t, "leaf", KeyECDSAP256).Public()
+	names := hello(t).Names()
+	// Every test changes one thing in what is asked for; the certificate is always the same.
+	leaf := issue(t, root(t), hello(t), key)
+	for name, test := range map[string]struct {
+		change  func(*Names)
+		usages  []Usage
+		keyType KeyType
+		want    string
+	}{
+		"none": {func(*Names) {}, bothUsages, KeyECDSAP256, ""},
+		"none, in another order": {
+			func(n *Names) {
+				slices.Reverse(n.DNSNames)
+				slices.Reverse(n.IPAddresses)
+			}, []Usage{UsageClient, UsageServer}, KeyECDSAP256, "",
+		},
+		"key": {func(*Names) {}, bothUsages, KeyRSA2048, "privateKey.type: has ECDSAP256, wants RSA2048"},
+		"a usage less": {
+			func(*Names) {}, []Usage{UsageClient}, KeyECDSAP256, `usages: has "Server", which isn't wanted`,
+		},
+		"common name": {
+			func(n *Names) { n.Subject.CommonName = "bye" }, bothUsages, KeyECDSAP256,
+			`subject: has "CN=hello,O=Example", wants "CN=bye,O=Example"`,
+		},
+		"common name in another case": {
+			func(n *Names) { n.Subject.CommonName = "Hello" }, bothUsages, KeyECDSAP256, "subject: has ",
+		},
+		"an organization more": {
+			func(n *Names) { n.Subject.Organizations = append(n.Subject.Organizations, "x") }, bothUsages, KeyECDSAP256,
+			`wants "CN=hello,O=x,O=Example"`,
+		},
+		"the subject gone": {
+			func(n *Names) { n.Subject = Subject{} }, bothUsages, KeyECDSAP256, `wants ""`,
+		},
+		"a DNS name more": {
+			func(n *Names) { n.DNSNames = append(n.DNSNames, "b.example", "a.example") }, bothUsages, KeyECDSAP256,
+			`dnsNames: lacks "a.example"`,
+		},
+		"a DNS name less": {
+			func(n *Names) { n.DNSNames = n.DNSNames[1:] }, bothUsages, KeyECDSAP256,
+			`dnsNames: has "localhost", which isn't wanted`,
+		},
+		"another DNS name": {
+			func(n *Names) { n.DNSNames[0] = strings.Repeat("a", 63) + ".example" }, bothUsages, KeyECDSAP256,
+			`dnsNames: has "localhost", wants "` + strings.Repeat("a", 63) + `.…"`,
+		},
+		"another IP address": {
+			func(n *Names) { n.IPAddresses[1] = "fd00::2" }, bothUsages, KeyECDSAP256,
+			`ipAddresses: has "::1", wants "fd00::2"`,
+		},
+		"another URI": {
+			func(n *Names) { n.URIs[0] = "spiffe://example.com/x" }, bothUsages, KeyECDSAP256, `uris: has "spiffe://`,
+		},
+		"an e-mail address less": {
+			func(n *Names) { n.EmailAddresses = nil }, bothUsages, KeyECDSAP256, `emailAddresses: has "hello@example.com"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wanted := names.clone()
+			test.change(&wanted)
+			has := requestFor(t, wanted, test.usages...).Difference(leaf, test.keyType)
+			if (has == "") != (test.want == "") || !strings.Contains(has, test.want) {
+				t.Errorf("%q, want %q", has, test.want)
+			}
+		})
+	}
+}
+
+func TestDifferenceOfCertificatesFromElsewhere(t *testing.T) {
+	request := requestFor(t, Names{DNSNames: []string{"a.example"}}, UsageClient)
+	ours := func(c *x509.Certificate) {
+		c.RawSubject = emptySubject
+		c.DNSNames = []string{"a.example"}
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
+	for name, test := range map[string]struct {
+		change func(*x509.Certificate)
+		want   string
+	}{
+		"none": {func(*x509.Certificate) {}, ""},
+		"a usage we don't have": {
+			func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageCodeSigning) },
+			`usages: has "codeSigning"`,
+		},
+		"a usage nobody has": {
+			func(c *x509.Certificate) { c.UnknownExtKeyUsage = append(c.UnknownExtKeyUsage, oidKeyUsage) },
+			`usages: has "2.5.29.15"`,
+		},
+		"no usage": {func(c *x509.Certificate) { c.ExtKeyUsage = nil }, `usages: lacks "Client"`},
+		"a name twice": {
+			func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "a.example") }, "dnsNames: has something twice",
+		},
+		"names of other kinds": {
+			func(c *x509.Certificate) {
+				c.IPAddresses = []net.IP{net.IPv4(10, 0, 0, 1)}
+				c.URIs = []*url.URL{{Scheme: "https", Host: "example.com"}}
+			}, `ipAddresses: has "10.0.0.1", which isn't wanted`,
+		},
+		"a name with a newline": {
+			func(c *x509.Certificate) { c.DNSNames = []string{"a\nb"} }, `dnsNames: has "a\nb", wants "a.example"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			made := forge(t, nil, "difference", func(c *x509.Certificate) {
+				ours(c)
+				test.change(c)
+			})
+			if has := request.Difference(made.certificate, KeyECDSAP256); (has == "") != (test.want == "") ||
+				!strings.HasPrefix(has, test.want) {
+				t.Errorf("%q, want %q", has, test.want)
+			}
+		})
+	}
+	other := forgeFor(t, nil, "small", unsupportedKeys(t)["an ECDSA key on curve P-224"].(crypto.Signer), ours)
+	if has := request.Difference(other.certificate, KeyECDSAP256); !strings.HasPrefix(has, "privateKey.type: an ECDSA key on curve P-224") {
+		t.Error(has)
+	}
+}
+
+// acceptableNames are names that mostly pass the checks, and now and then don't.
+func acceptableNames() *rapid.Generator[Names] {
+	label := rapid.OneOf(
+		rapid.StringMatching(`[a-z0-9]{1,4}`), rapid.StringMatching(`[a-z0-9]([a-z0-9_-]{0,4}[a-z0-9])?`), rapid.Just("xn--tda"),
+	)
+	host := rapid.Map(rapid.SliceOfN(label, 1, 5), func(labels []string) string { return strings.Join(labels, ".") })
+	dns := rapid.OneOf(host, rapid.Map(host, func(h string) string { return "*." + h }))
+	ip := rapid.OneOf(
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 4, 4), func(b []byte) string { return net.IP(b).String() }),
+		rapid.Map(rapid.SliceOfN(rapid.Byte(), 16, 16), func(b []byte) string { return net.IP(b).String() }),
+	)
+	uri := rapid.Custom(func(t *rapid.T) string {
+		scheme := rapid.SampledFrom([]string{"spiffe", "https", "x-y"}).Draw(t, "scheme")
+		return scheme + "://" + host.Draw(t, "host") + rapid.StringMatching(`(:[0-9]{1,5})?(/[!-~]{1,6}){0,3}`).Draw(t, "rest")
+	})
+	email := rapid.Custom(func(t *rapid.T) string {
+		return rapid.StringMatching(`[!-?A-~]{1,8}`).Draw(t, "local") + "@" + host.Draw(t, "host")
+	})
+	text := rapid.OneOf(rapid.StringMatching(`[ -~]{1,20}`), rapid.StringN(1, 64, -1), rapid.Just("Jürgen"))
+	some := func(of *rapid.Generator[string]) *rapid.Generator[[]string] {
+		return rapid.SliceOfNDistinct(of, 0, 2, rapid.ID[string])
+	}
+	return rapid.Custom(func(t *rapid.T) Names {
+		return Names{
+			Subject: Subject{
+				CommonName:    text.Draw(t, "commonName"),
+				Organizations: some(text).Draw(t, "organizations"),
+				Countries:     some(rapid.SampledFrom([]string{"DE", "FR"})).Draw(t, "countries"),
+				Localities:    some(text).Draw(t, "localities"),
+			},
+			DNSNames:       some(dns).Draw(t, "dnsNames"),
+			IPAddresses:    some(ip).Draw(t, "ipAddresses"),
+			URIs:           some(uri).Draw(t, "uris"),
+			EmailAddresses: some(email).Draw(t, "emailAddresses"),
+		}
+	})
+}
+
+func TestWhatNewRequestAcceptsCanBeSigned(t *testing.T) {
+	authority, key := root(t), keyFor(t, "leaf", KeyECDSAP256).Public()
+	names := acceptableNames()
+	usages := rapid.SampledFrom([][]Usage{{UsageServer}, {UsageClient}, bothUsages})
+	rapid.Check(t, func(t *rapid.T) {
+		wanted := names.Draw(t, "names")
+		request, err := NewRequest(wanted, usages.Draw(t, "usages"))
+		if err != nil {
+			t.Skip("refused")
+		}
+		issuer := authority.Issuer()
+		leaf, err := authority.Sign(request, key, issuer.LeafValidity(noon, 1e12), issuer.Bundle())
+		if err != nil {
+			t.Fatalf("%q: %v", wanted, err)
+		}
+		if diff := cmp.Diff(wanted, request.Names()); diff != "" {
+			t.Fatal(diff)
+		}
+		if difference := request.Difference(leaf, KeyECDSAP256); difference != "" {
+			t.Fatal(difference)
+		}
+	})
+}
+
+func FuzzNewRequest(f *testing.F) {
+	f.Add("hello", "Example", "localhost", "10.0.0.1", "spiffe://example.com/a", "a@example.com", "DE")
+	f.Add("", "", "*.example.com", "", "", "", "")
+	f.Add("system:admin", "system:masters", "xn--tda.example", "fd00::1", "https://[fd00::1]:80/a?b#c", "a@[::1]", "")
+	f.Add("a\nb", "\u202e", "a..b", "::ffff:1.2.3.4", "spiffe://x/..", "\"a b\"@c", "zz")
+	f.Fuzz(func(t *testing.T, commonName, organization, dns, ip, uri, email, country string) {
+		names := Names{Subject: Subject{CommonName: commonName}}
+		for list, value := range map[*[]string]string{
+			&names.Subject.Organizations: organization, &names.Subject.Countries: country,
+			&names.DNSNames: dns, &names.IPAddresses: ip, &names.URIs: uri, &names.EmailAddresses: email,
+		} {
+			if value != "" {
+				*list = []string{value}
+			}
+		}
+		request, err := NewRequest(names, []Usage{UsageClient})
+		if err != nil {
+			if text := err.Error(); printable(text) != text {
+				t.Fatalf("%q can't be shown on a terminal", text)
+			}
+			return
+		}
+		if strings.HasPrefix(strings.ToLower(commonName), "system:") {
+			t.Fatalf("%q was accepted", commonName)
+		}
+		leaf := issue(t, root(t), request, keyFor(t, "leaf", KeyECDSAP256).Public())
+		if difference := request.Difference(leaf, KeyECDSAP256); difference != "" {
+			t.Fatal(difference)
+		}
+	})
+}
