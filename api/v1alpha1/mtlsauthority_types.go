@@ -11,16 +11,15 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expires`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",fieldPath=".metadata.name",message="must be no more than 52 characters: the names of the authority's Secrets are made from it"
-// +kubebuilder:validation:XValidation:rule="has(self.spec.imported) || has(self.spec.commonName) || size(self.metadata.name) <= 56",fieldPath=".spec.commonName",message="set commonName: metadata.name is too long to stand in for it"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",fieldPath=".metadata",message="name must be no more than 52 characters: the names of the authority's Secrets are made from it"
 type MTLSAuthority struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
-	// spec says what authority is wanted.
-	// +required
-	Spec MTLSAuthoritySpec `json:"spec,omitzero"`
+	// spec says what authority is wanted; without one it is a root CA with all defaults.
+	// +optional
+	Spec MTLSAuthoritySpec `json:"spec,omitempty,omitzero"`
 	// status is what the operator last saw and did.
 	// +optional
 	// +default={"observedGeneration": -1}
@@ -46,6 +45,7 @@ type MTLSAuthorityList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.maxPathLength)",fieldPath=".maxPathLength",message="remove maxPathLength: an imported authority has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.nameConstraints)",fieldPath=".nameConstraints",message="remove nameConstraints: an imported authority has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.duration) || !self.duration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.duration) >= duration('1h')",fieldPath=".duration",message="must be at least 1h"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxLeafDuration) || !self.maxLeafDuration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.maxLeafDuration) >= duration('10m')",fieldPath=".maxLeafDuration",message="must be at least 10m, the least duration of a certificate"
 type MTLSAuthoritySpec struct {
 	// selfSigned makes a root CA with a key of its own. This is what an authority is when nothing else is set.
 	// +optional
@@ -81,16 +81,20 @@ type MTLSAuthoritySpec struct {
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
 	// allowedNames are patterns for what certificates from other namespaces may carry: DNS names, IP addresses or ranges,
-	// URIs, e-mail addresses, common names, organizations and organizational units. "{namespace}" stands for the
-	// namespace of the certificate. "*" stands for one label of a DNS name, a part of a URI up to the next "/" (at the
-	// end: all the rest), or any text without "@" in an e-mail address. Unset: only names derived from the namespace.
+	// URIs, e-mail addresses, common names, and in the form "O=payments" organizations (likewise OU, C, ST and L).
+	// "{namespace}" stands for the namespace of the certificate. "*" stands for one label of a DNS name, or in a URI or
+	// an e-mail address for letters, digits and any of "-._~+=" (at the end of a URI also for "/"), never for nothing.
+	// Unset: only names derived from the namespace: *.{namespace}, *.{namespace}.svc, *.{namespace}.svc.<cluster domain>
+	// and spiffe://*/ns/{namespace}/*.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:MaxLength=256
 	// +kubebuilder:validation:items:Pattern=`^[^\p{C}\p{Zl}\p{Zp}]+$`
+	// +kubebuilder:validation:items:XValidation:rule="!self.replace('{namespace}', '').matches('[{}]')",message="{namespace} is the only placeholder there is"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('*') || (!self.matches('^(O|OU|C|ST|L)=') && (self.contains('@') || self.matches('^[a-z][a-z0-9+.-]*://') || self.split('.').all(label, label == '*' || !label.contains('*'))))",message="* must be a whole label of a DNS name, or be in a URI or an e-mail address"
 	AllowedNames []string `json:"allowedNames,omitempty"`
 	// maxLeafDuration is the longest duration a certificate may ask for. Unset: no limit but the CA's own life.
 	// +optional
@@ -231,7 +235,7 @@ type MTLSAuthorityStatus struct {
 // +kubebuilder:validation:Enum=Signing
 type GenerationRole string
 
-// RoleSigning: certificates are signed by this generation.
+// RoleSigning is the role of the generation that signs certificates.
 const RoleSigning GenerationRole = "Signing"
 
 // GenerationStatus describes one CA generation.

@@ -44,6 +44,7 @@ type MTLSCertificateList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.commonName) || has(self.dnsNames) || has(self.ipAddresses) || has(self.uris) || has(self.emailAddresses) || has(self.serviceName)",fieldPath=".dnsNames",message="set at least one of dnsNames, serviceName, ipAddresses, uris, emailAddresses or commonName"
 // +kubebuilder:validation:XValidation:rule="!has(self.duration) || !self.duration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.duration) >= duration('10m')",fieldPath=".duration",message="must be at least 10m"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.renewBefore) >= duration('1m')",fieldPath=".renewBefore",message="must be at least 1m: a renewed certificate has to reach its users before the old one ends"
 // +kubebuilder:validation:XValidation:rule="!has(self.renewBefore) || !self.renewBefore.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !has(self.duration) || !self.duration.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || duration(self.renewBefore).getSeconds()*10 < duration(self.duration).getSeconds()*9",fieldPath=".renewBefore",message="must be less than 90 % of duration: a certificate that is renewed as soon as it is made is renewed for ever"
 type MTLSCertificateSpec struct {
 	// authorityRef names the MTLSAuthority that signs.
@@ -119,8 +120,8 @@ type MTLSCertificateSpec struct {
 	// +optional
 	// +default="2160h"
 	Duration Duration `json:"duration,omitempty"`
-	// renewBefore is how long before its end the certificate is renewed; a third of its life when unset or larger than
-	// that. A change alone doesn't re-issue.
+	// renewBefore is how long before its end the certificate is renewed, least 1m; a third of its life when unset or
+	// larger than that. A change alone doesn't re-issue.
 	// +optional
 	RenewBefore Duration `json:"renewBefore,omitempty"`
 	// privateKey says what key the certificate gets.
@@ -165,7 +166,7 @@ const (
 
 // PrivateKey says what key a certificate gets.
 //
-// +kubebuilder:validation:XValidation:rule="!(self.type == 'ED25519' && self.encoding == 'PKCS1')",fieldPath=".encoding",message="must be PKCS8 for ED25519, which has no traditional form"
+// +kubebuilder:validation:XValidation:rule="!(has(self.type) && self.type == 'ED25519' && has(self.encoding) && self.encoding == 'PKCS1')",fieldPath=".encoding",message="must be PKCS8 for ED25519, which has no traditional form"
 type PrivateKey struct {
 	// type of the key.
 	// +optional

@@ -41,6 +41,8 @@ const (
 	ReasonImportedInvalid = "ImportedInvalid"
 	// ReasonCAExpired: the signing generation has ended.
 	ReasonCAExpired = "CAExpired"
+	// ReasonCANotYetValid: the signing generation begins later.
+	ReasonCANotYetValid = "CANotYetValid"
 	// ReasonCALost: generation Secrets that existed are gone. No unrelated root is made in their place.
 	ReasonCALost = "CALost"
 	// ReasonCASecretConflict: a Secret that isn't the authority's has the name of its generation.
@@ -55,6 +57,9 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonInUse: the authority is being deleted while certificates refer to it.
 	ReasonInUse = "InUse"
+	// ReasonRotationNeeded: the spec, the imported pair or a person who deleted the generation Secret asks for another CA
+	// than the one that signs. It goes on signing.
+	ReasonRotationNeeded = "RotationNeeded"
 )
 
 // Reasons to issue a certificate, in the order in which they are looked for. They are reasons of events and labels of
