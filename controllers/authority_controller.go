@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +39,7 @@ func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options
 		Watches(&v1alpha1.MTLSCertificate{}, handler.EnqueueRequestsFromMapFunc(o.authorityLeft),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
-			handler.EnqueueRequestsFromMapFunc(o.authoritiesImporting))).
+			handler.EnqueueRequestsFromMapFunc(o.authoritiesOfForeign))).
 		WithOptions(options).
 		Complete(o.authorities)
 }
@@ -82,6 +81,11 @@ func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLS
 		return retry(err)
 	}
 	decision := plan.Authority(pass.input, r.clock.Now())
+	if decision.Mint > 0 || decision.NotReady.Reason == v1alpha1.ReasonCALost {
+		if err := r.confirmNone(ctx, pass); err != nil {
+			return retry(err)
+		}
+	}
 	if decision.Mint > 0 {
 		if err := r.mint(ctx, pass, decision.Mint); err != nil {
 			return r.reportMint(ctx, pass, err)
@@ -134,15 +138,21 @@ func (r *AuthorityReconciler) importedPair(ctx context.Context, key types.Namesp
 	return plan.ImportedPair{Fingerprint: authority.Issuer().Fingerprint()}, authority, nil
 }
 
-// mint makes a CA generation. Creating its Secret is the lock: of two that try, one succeeds.
-func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, number int64) error {
+// confirmNone makes sure that the cache misses no generation, before one is made or called lost.
+func (r *AuthorityReconciler) confirmNone(ctx context.Context, pass *authorityPass) error {
 	live, err := r.liveGenerations(ctx, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
 	}
-	if len(live) > 0 {
+	if len(live) > len(pass.generations) {
 		return stale(live[0].SecretName)
 	}
+	return nil
+}
+
+// mint makes a CA generation. Creating its Secret is the lock: of two that try, one succeeds.
+func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, number int64) error {
+	var taken []notice
 	for last := number + maxNumbersTried; number < last; number++ {
 		secret, err := r.newGeneration(pass, number)
 		if err != nil {
@@ -152,14 +162,17 @@ func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, num
 		if err == nil {
 			_, _ = dropKey(secret)
 			pass.generations = []plan.Generation{observedGeneration(secret)}
+			r.emit(pass.authority, taken...)
 			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
 			return rejected(err, v1alpha1.ReasonCASecretRejected, secret.Name)
 		}
-		r.emit(pass.authority, notice{corev1.EventTypeWarning, v1alpha1.ReasonCASecretConflict, "Create",
+		taken = append(taken, notice{
+			corev1.EventTypeWarning, v1alpha1.ReasonCASecretConflict, "Create",
 			fmt.Sprintf("Secret %q exists and isn't a CA of this authority: it is left alone, and the next number is taken",
-				secret.Name)})
+				secret.Name),
+		})
 	}
 	return mustAct(v1alpha1.ReasonCASecretConflict, "the names from %q to %q are all taken by Secrets that aren't CAs of this "+
 		"authority: delete these, or give the authority another name",
@@ -212,7 +225,7 @@ func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, d
 	ready := plan.Verdict{Reason: v1alpha1.ReasonSigning}
 	if signer := decision.Signer; signer != nil {
 		validity := signer.Issuer.Validity()
-		after.Status.Expires = ptr.To(metav1.NewTime(validity.NotAfter))
+		after.Status.Expires = new(metav1.NewTime(validity.NotAfter))
 		after.Status.TrustBundleHash = signer.Issuer.Bundle().Hash()
 		ready.Message = fmt.Sprintf("generation %d signs%s", signer.Number, pass.remarks(*signer))
 	} else if decision.NotReady.Reason == v1alpha1.ReasonCALost {

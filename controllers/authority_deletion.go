@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -112,12 +111,13 @@ func (r *AuthorityReconciler) deleteGenerations(ctx context.Context, authority t
 	}
 	for _, generation := range generations {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: generation.SecretName}}
-		uid := client.Preconditions{UID: ptr.To(generation.SecretUID)}
-		if err := r.Delete(ctx, secret, uid); client.IgnoreNotFound(err) != nil {
+		uid := client.Preconditions{UID: new(generation.SecretUID)}
+		if err := client.IgnoreNotFound(r.Delete(ctx, secret, uid)); err != nil {
 			return err
 		}
 		patch := mergePatch(&metav1.ObjectMeta{UID: generation.SecretUID}, map[string]any{"finalizers": nil}, nil)
-		if err := r.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
+		err := r.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
+		if client.IgnoreNotFound(err) != nil {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -145,8 +144,9 @@ func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
 		return issueProblem(denied)
 	}
 	if decision.Expiring {
-		return mustAct(v1alpha1.ReasonAuthorityExpiring, "MTLSAuthority %q ends at %s: less than a tenth of spec.duration "+
-			"is left. Refer to another authority, or ask for a shorter duration", authorityKey(pass.certificate),
+		own := pass.authority.Namespace == pass.certificate.Namespace
+		return mustAct(v1alpha1.ReasonAuthorityExpiring, "MTLSAuthority %s ends at %s: less than a tenth of spec.duration "+
+			"is left. Refer to another authority, or ask for a shorter duration", reference(authorityKey(pass.certificate), own),
 			pass.signer.Issuer.Validity().NotAfter.Format(time.RFC3339))
 	}
 	return nil
@@ -176,9 +176,11 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 		return err
 	}
 	if pass.secret != nil || pass.certificate.Status.Certificate != nil {
-		pass.events = append(pass.events, notice{corev1.EventTypeNormal, decision.Reason, "Issue",
+		pass.events = append(pass.events, notice{
+			corev1.EventTypeNormal, decision.Reason, "Issue",
 			fmt.Sprintf("issued certificate %s, valid until %s: %s", pki.SerialNumber(leaf),
-				leaf.NotAfter.Format(time.RFC3339), decision.Message)})
+				leaf.NotAfter.Format(time.RFC3339), decision.Message),
+		})
 	}
 	pass.leaf, pass.number = leaf, pass.signer.Number
 	pass.renewAt, pass.next = plan.Renewal(pass.certificate.UID, pass.wish, pass.signer.Issuer, leaf, r.clock.Now())
@@ -190,7 +192,10 @@ func (r *CertificateReconciler) maintain(ctx context.Context, pass *leafPass, de
 	if pass.secret == nil || decision.Certificate == nil {
 		return nil
 	}
-	pass.renewAt, pass.next = decision.RenewAt, decision.Next
+	pass.renewAt = decision.RenewAt
+	if !decision.Next.IsZero() {
+		pass.next = decision.Next
+	}
 	if decision.Signed {
 		pass.number = pass.signer.Number
 	}
@@ -216,19 +221,18 @@ func (r *CertificateReconciler) report(ctx context.Context, pass *leafPass, err 
 	if err != nil && !isProblem {
 		return retry(err)
 	}
-	after := pass.certificate.DeepCopy()
-	after.Status = r.status(pass, found)
-	changed := !equalStatus(pass.certificate.Status, after.Status)
-	if err := r.patchStatus(ctx, pass.certificate, after, changed); err != nil {
+	before, after := pass.certificate, pass.certificate.DeepCopy()
+	notReady := pass.verdict(found, r.clock.Now())
+	after.Status = r.status(pass, notReady, found != nil && found.stalled)
+	if err := r.patchStatus(ctx, before, after, !equalStatus(before.Status, after.Status)); err != nil {
 		return retry(err)
 	}
-	r.emit(pass.certificate, pass.events...)
+	r.emit(before, pass.events...)
 	if found == nil {
 		return r.requeueAt(pass.next), nil
 	}
 	if found.warn {
-		verdict := plan.Verdict{Reason: found.reason, Message: pass.tell(found, r.clock.Now())}
-		r.emit(pass.certificate, transition(pass.certificate.Status.Conditions, v1alpha1.ConditionReady, verdict, "Issue")...)
+		r.emit(before, transition(before.Status.Conditions, v1alpha1.ConditionReady, notReady, "Issue")...)
 	}
 	if found.cause != nil {
 		return retry(found.cause)
@@ -240,39 +244,40 @@ func (r *CertificateReconciler) report(ctx context.Context, pass *leafPass, err 
 }
 
 // status describes the certificate as the pass leaves it.
-func (r *CertificateReconciler) status(pass *leafPass, found *problem) v1alpha1.MTLSCertificateStatus {
+func (r *CertificateReconciler) status(pass *leafPass, notReady plan.Verdict, isStalled bool,
+) v1alpha1.MTLSCertificateStatus {
 	status := v1alpha1.MTLSCertificateStatus{
 		ObservedGeneration: pass.certificate.Generation,
 		SecretName:         secretName(pass.certificate),
 	}
-	var notReady, stalled plan.Verdict
-	if found != nil {
-		notReady = plan.Verdict{Reason: found.reason, Message: pass.tell(found, r.clock.Now())}
-		if found.stalled {
-			stalled = notReady
-		}
-	}
 	if pass.leaf != nil {
 		status.Certificate = certificateStatus(pass.leaf, pass.renewAt, pass.number)
-		status.Expires = ptr.To(metav1.NewTime(pass.leaf.NotAfter))
+		status.Expires = new(metav1.NewTime(pass.leaf.NotAfter))
 	}
-	ready := plan.Verdict{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("Secret %q holds the certificate", secretName(pass.certificate))}
+	var stalled plan.Verdict
+	if isStalled {
+		stalled = notReady
+	}
+	ready := plan.Verdict{Reason: v1alpha1.ReasonIssued, Message: fmt.Sprintf("Secret %q holds the certificate", status.SecretName)}
 	status.Conditions = r.conditions(pass.certificate.Status.Conditions, pass.certificate.Generation, ready, notReady, stalled)
 	return status
 }
 
-// tell a problem together with what it leaves of the certificate there was.
-func (p *leafPass) tell(found *problem, now time.Time) string {
-	switch {
-	case p.leaf == nil:
-		return found.message
-	case now.After(p.leaf.NotAfter):
-		return fmt.Sprintf("%s. The certificate in Secret %q ended at %s", found.message, secretName(p.certificate),
-			p.leaf.NotAfter.Format(time.RFC3339))
-	default:
-		return fmt.Sprintf("%s. Secret %q keeps its certificate, valid until %s", found.message, secretName(p.certificate),
-			p.leaf.NotAfter.Format(time.RFC3339))
+// verdict tells a problem together with what it leaves of the certificate there was; nothing when there is none.
+func (p *leafPass) verdict(found *problem, now time.Time) plan.Verdict {
+	if found == nil {
+		return plan.Verdict{}
 	}
+	message := found.message
+	if p.leaf != nil {
+		end, name := p.leaf.NotAfter.Format(time.RFC3339), secretName(p.certificate)
+		if now.After(p.leaf.NotAfter) {
+			message += fmt.Sprintf(". The certificate in Secret %q ended at %s", name, end)
+		} else {
+			message += fmt.Sprintf(". Secret %q keeps its certificate, valid until %s", name, end)
+		}
+	}
+	return plan.Verdict{Reason: found.reason, Message: message}
 }
 
 // issueProblem sorts the errors of issuing.
@@ -280,8 +285,14 @@ func issueProblem(err error) error {
 	if violations, ok := errors.AsType[policy.Violations](err); ok {
 		return mustAct(v1alpha1.ReasonDenied, "%s", cut(violations.Error()))
 	}
+	if _, ok := errors.AsType[pki.FieldErrors](err); ok {
+		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err)) // what only the CA at hand makes wrong
+	}
 	if violation, ok := errors.AsType[*pki.NameConstraintError](err); ok {
 		return mustAct(v1alpha1.ReasonNameConstraintViolation, "%s", cut(violation.Error()))
+	}
+	if fields, ok := errors.AsType[pki.FieldErrors](err); ok { // the spec is valid, but not under this CA
+		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(fields))
 	}
 	if unavailable, ok := errors.AsType[keyUnavailable](err); ok {
 		return unavailable

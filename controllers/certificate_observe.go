@@ -157,7 +157,8 @@ func (s shared) permits(ctx context.Context, authority *v1alpha1.MTLSAuthority, 
 	var labels map[string]string
 	if selects(authority) && len(s.options.Namespaces) == 0 {
 		metadata := metadataOf("Namespace")
-		if err := s.Get(ctx, types.NamespacedName{Name: namespace}, metadata); client.IgnoreNotFound(err) != nil {
+		err := s.Get(ctx, types.NamespacedName{Name: namespace}, metadata)
+		if client.IgnoreNotFound(err) != nil {
 			return false, err
 		}
 		labels = metadata.Labels

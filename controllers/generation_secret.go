@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -80,8 +79,11 @@ func observedGeneration(secret *corev1.Secret) plan.Generation {
 	return generation
 }
 
+// generationInfix stands between the name of an authority and the number of its generation.
+const generationInfix = "-ca-"
+
 func generationName(authority string, number int64) string {
-	return fmt.Sprintf("%s-ca-%d", authority, number)
+	return fmt.Sprintf("%s%s%d", authority, generationInfix, number)
 }
 
 // newGenerationSecret holds a CA for ever: its data is immutable, a finalizer makes deleting it a request, and nobody owns
@@ -109,7 +111,7 @@ func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pk
 			Finalizers: []string{v1alpha1.KeyFinalizer},
 		},
 		Type:      v1alpha1.AuthoritySecretType,
-		Immutable: ptr.To(true),
+		Immutable: new(true),
 		Data: map[string][]byte{
 			v1alpha1.CertificateKey: certificates,
 			v1alpha1.PrivateKeyKey:  key,

@@ -176,5 +176,8 @@ func result(err error) string {
 	if _, denied := errors.AsType[*pki.NameConstraintError](err); denied {
 		return resultDenied
 	}
+	if _, denied := errors.AsType[pki.FieldErrors](err); denied {
+		return resultDenied
+	}
 	return resultFailed
 }

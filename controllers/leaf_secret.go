@@ -55,9 +55,9 @@ type leafTarget struct {
 
 // issuedTarget is the Secret with a new certificate.
 func issuedTarget(pass *leafPass, decision plan.LeafPlan, data map[string][]byte) leafTarget {
-	target := keptTarget(pass, decision)
+	target := commonTarget(pass)
+	target.deliver(pass, decision)
 	target.data = data
-	target.labels[v1alpha1.GenerationLabel] = strconv.FormatInt(pass.signer.Number, 10)
 	target.annotations[v1alpha1.PairHashAnnotation] = pki.PairHash(data[v1alpha1.CertificateKey], data[v1alpha1.PrivateKeyKey])
 	if pass.wish.RenewToken != "" {
 		target.annotations[v1alpha1.RenewServedAnnotation] = pass.wish.RenewToken
@@ -65,22 +65,33 @@ func issuedTarget(pass *leafPass, decision plan.LeafPlan, data map[string][]byte
 	return target
 }
 
-// keptTarget is the Secret with the certificate it has.
+// keptTarget is the Secret with the certificate it has. One that another CA signed keeps that one's roots too: with those
+// of the signer it would be refused everywhere.
 func keptTarget(pass *leafPass, decision plan.LeafPlan) leafTarget {
-	certificate, bundle := pass.certificate, pass.signer.Issuer.Bundle()
-	target := leafTarget{
-		labels: map[string]string{},
-		annotations: map[string]string{
-			v1alpha1.CertificateAnnotation: certificate.Name,
-			v1alpha1.BundleHashAnnotation:  bundle.Hash(),
-			v1alpha1.BundleSinceAnnotation: decision.BundleSince.UTC().Format(time.RFC3339),
-			v1alpha1.IssuerSinceAnnotation: decision.IssuerSince.UTC().Format(time.RFC3339),
-		},
-		owners: owners(pass.secret, certificate),
-		data:   map[string][]byte{v1alpha1.BundleKey: bundle.PEM()},
-	}
+	target := commonTarget(pass)
 	if decision.Signed {
-		target.labels[v1alpha1.GenerationLabel] = strconv.FormatInt(pass.signer.Number, 10)
+		target.deliver(pass, decision)
+	}
+	return target
+}
+
+// deliver the roots of the signer, with the facts about them.
+func (t *leafTarget) deliver(pass *leafPass, decision plan.LeafPlan) {
+	bundle := pass.signer.Issuer.Bundle()
+	t.labels[v1alpha1.GenerationLabel] = strconv.FormatInt(pass.signer.Number, 10)
+	t.annotations[v1alpha1.BundleHashAnnotation] = bundle.Hash()
+	t.annotations[v1alpha1.BundleSinceAnnotation] = decision.BundleSince.UTC().Format(time.RFC3339)
+	t.annotations[v1alpha1.IssuerSinceAnnotation] = decision.IssuerSince.UTC().Format(time.RFC3339)
+	t.data = map[string][]byte{v1alpha1.BundleKey: bundle.PEM()}
+}
+
+// commonTarget is what a Secret is to be whatever certificate it has.
+func commonTarget(pass *leafPass) leafTarget {
+	certificate := pass.certificate
+	target := leafTarget{
+		labels:      map[string]string{},
+		annotations: map[string]string{v1alpha1.CertificateAnnotation: certificate.Name},
+		owners:      owners(pass.secret, certificate),
 	}
 	if template := certificate.Spec.SecretTemplate; template != nil {
 		for key, value := range template.Labels {
@@ -112,7 +123,7 @@ func owners(secret *corev1.Secret, certificate *v1alpha1.MTLSCertificate) []meta
 		Kind:       "MTLSCertificate",
 		Name:       certificate.Name,
 		UID:        certificate.UID,
-		Controller: ptr.To(true),
+		Controller: new(true),
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,7 +47,7 @@ func Scheme() *runtime.Scheme {
 // ClientOptions make a read wait for the writes before it. Without it the event of a Secret's creation starts a pass
 // that doesn't see the status written after it, and writes it again.
 func ClientOptions() client.Options {
-	return client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}}
+	return client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: new(true)}}
 }
 
 // Setup registers everything the operator does with mgr, which has CacheOptions and ClientOptions.
@@ -71,7 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	perController := controller.Options{
 		MaxConcurrentReconciles: options.Concurrency,
 		ReconciliationTimeout:   passTimeout,
-		EnableWarmup:            ptr.To(true), // a replica that waits for the lease has its caches ready
+		EnableWarmup:            new(true), // a replica that waits for the lease has its caches ready
 	}
 	if err := operator.watchAuthorities(mgr, perController); err != nil {
 		return fmt.Errorf("set up the controller of MTLSAuthorities: %w", err)

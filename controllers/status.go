@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -109,13 +108,13 @@ func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generat
 		AuthorityGeneration: generation,
 	}
 	if subject := pki.SubjectText(certificate); subject != "" {
-		status.Subject = ptr.To(subject)
+		status.Subject = new(subject)
 	}
 	for _, uri := range certificate.URIs {
 		status.URIs = append(status.URIs, uri.String())
 	}
 	if !renewAt.IsZero() {
-		status.RenewalTime = ptr.To(metav1.NewTime(renewAt.Truncate(time.Second)))
+		status.RenewalTime = new(metav1.NewTime(renewAt.Truncate(time.Second)))
 	}
 	return status
 }

@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -10,9 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -121,19 +123,35 @@ func (o *operator) certificatesIn(ctx context.Context, namespace client.Object) 
 	return o.find(ctx, &v1alpha1.MTLSCertificateList{}, client.InNamespace(namespace.GetName()))
 }
 
-// authorityOfSecret wakes the authority that a Secret is a generation of.
+// authorityOfSecret wakes the authority that a Secret is a generation of, or that wants its name for one.
 func (o *operator) authorityOfSecret(_ context.Context, secret client.Object) []reconcile.Request {
-	name := generationOf(secret)
+	name := namedForGenerationOf(secret.GetName())
+	if secret, ok := secret.(*corev1.Secret); ok {
+		name = cmp.Or(generationOf(secret), name)
+	}
 	if name == "" {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: name}}}
 }
 
-// authoritiesImporting wakes the authorities that import a Secret.
-func (o *operator) authoritiesImporting(ctx context.Context, secret client.Object) []reconcile.Request {
-	return o.find(ctx, &v1alpha1.MTLSAuthorityList{},
+// namedForGenerationOf is the name of the authority that calls one of its generations so, empty when none would.
+func namedForGenerationOf(secretName string) string {
+	at := strings.LastIndex(secretName, generationInfix)
+	if at < 0 {
+		return ""
+	}
+	if _, err := strconv.ParseUint(secretName[at+len(generationInfix):], 10, 63); err != nil {
+		return ""
+	}
+	return secretName[:at]
+}
+
+// authoritiesOfForeign wakes the authorities that import a Secret or that it stands in the way of.
+func (o *operator) authoritiesOfForeign(ctx context.Context, secret client.Object) []reconcile.Request {
+	importing := o.find(ctx, &v1alpha1.MTLSAuthorityList{},
 		client.InNamespace(secret.GetNamespace()), client.MatchingFields{byImportedSecret: secret.GetName()})
+	return append(importing, o.authorityOfSecret(ctx, secret)...)
 }
 
 // authorityLeft wakes an authority that is being deleted when a certificate may have been the last that refers to it.
