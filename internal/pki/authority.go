@@ -50,8 +50,8 @@ func SelfSign(request AuthorityRequest, now time.Time) (*Authority, error) {
 	return newAuthority(issuer, key), nil
 }
 
-// LoadAuthority reads what [Authority.Encode] wrote: the key must match, and the chain must be consistent. Whether it has
-// expired isn't looked at. The error is an [ImportError].
+// LoadAuthority reads what [Authority.Encode] wrote: the key must match, and the chain must be consistent. Whether it
+// has expired isn't looked at. The error is an [ImportError].
 func LoadAuthority(certificates, key, roots []byte) (*Authority, error) {
 	return readAuthority(certificates, key, roots, func(*x509.Certificate) string { return "" })
 }
@@ -59,8 +59,8 @@ func LoadAuthority(certificates, key, roots []byte) (*Authority, error) {
 // Issuer returns the public half.
 func (a *Authority) Issuer() Issuer { return a.issuer }
 
-// Encode returns the authority as the data of a Secret: the certificate and the intermediates above it (tls.crt), the key
-// in PKCS #8 (tls.key) and the roots (ca.crt), all in PEM.
+// Encode returns the authority as the data of a Secret: the certificate and the intermediates above it (tls.crt), the
+// key in PKCS #8 (tls.key) and the roots (ca.crt), all in PEM.
 func (a *Authority) Encode() (certificates, key, roots []byte, err error) {
 	key, err = EncodeKey(a.key(), EncodingPKCS8)
 	if err != nil {
@@ -74,8 +74,8 @@ func (a *Authority) Encode() (certificates, key, roots []byte, err error) {
 }
 
 // Sign makes one leaf with this public key. What the CA or one above it doesn't allow is refused before anything is
-// signed: a [NameConstraintError] for a name, [FieldErrors] for a usage or the subject. What was signed is returned only
-// when it passes [Check] with the bundle it will be delivered with.
+// signed: a [NameConstraintError] for a name, [FieldErrors] for a usage or the subject. What was signed is returned
+// only when it passes [Check] with the bundle it will be delivered with.
 func (a *Authority) Sign(
 	request Request, public crypto.PublicKey, validity Validity, bundle Bundle,
 ) (*x509.Certificate, error) {

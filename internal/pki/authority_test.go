@@ -3,6 +3,9 @@ package pki
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -10,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/url"
 	"strings"
 	"testing"
@@ -90,9 +94,11 @@ func TestLoadAuthorityRefuses(t *testing.T) {
 		certificates, key, roots []byte
 		wrong, want              string
 	}{
-		"no certificate":        {nil, key, roots, "tls.crt", "is missing or empty"},
-		"no key":                {certificates, nil, roots, "tls.key", "is missing or empty"},
-		"the key of another":    {certificates, otherKey, roots, "tls.key", "isn't the key of the certificate in tls.crt"},
+		"no certificate": {nil, key, roots, "tls.crt", "is missing or empty"},
+		"no key":         {certificates, nil, roots, "tls.key", "is missing or empty"},
+		"the key of another": {
+			certificates, otherKey, roots, "tls.key", "isn't the key of the certificate in tls.crt",
+		},
 		"the roots of another":  {certificates, key, otherRoots, "ca.crt", "didn't sign"},
 		"a key in the roots":    {certificates, key, join(roots, key), "ca.crt", "a private key among certificates"},
 		"a key in the chain":    {join(certificates, key), key, roots, "tls.crt", "a private key among certificates"},
@@ -133,16 +139,25 @@ func TestNoWayOfPrintingAnAuthorityShowsItsKey(t *testing.T) {
 	}
 }
 
-// secretsOf are the looks that a key could have in a text: the start of its DER and of its number.
+// secretsOf are the looks that the secret number of a key could have in a text.
 func secretsOf(t testing.TB, key crypto.Signer) []string {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	wantNoError(t, err)
-	tail := der[len(der)-24:]
-	numbers := strings.Trim(fmt.Sprint(tail[:8]), "[]")
+	var number []byte
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		var err error
+		number, err = key.Bytes()
+		wantNoError(t, err)
+	case ed25519.PrivateKey:
+		number = key.Seed()
+	case *rsa.PrivateKey:
+		number = key.D.Bytes()
+	}
+	list := strings.Trim(fmt.Sprintf("%d", number[:8]), "[]")
 	return []string{
-		fmt.Sprintf("%x", tail[:8]), string(tail[:8]), base64.StdEncoding.EncodeToString(tail)[:10], numbers,
-		strings.ReplaceAll(numbers, " ", ","), fmt.Sprintf("%v", key)[:40],
+		fmt.Sprintf("%x", number[:8]), fmt.Sprintf("%X", number[:8]), string(number[:8]), list,
+		strings.ReplaceAll(list, " ", ","), strings.ReplaceAll(list, " ", ", "),
+		base64.StdEncoding.EncodeToString(number)[:10], new(big.Int).SetBytes(number).String()[:10],
 	}
 }
 
@@ -176,11 +191,15 @@ func TestSignRefuses(t *testing.T) {
 			authority, hello(t), key, Validity{good.NotAfter, good.NotBefore}, issuer.Bundle(), "is empty",
 		},
 		"before the CA": {
-			authority, hello(t), key, Validity{good.NotBefore.Add(-time.Second), good.NotAfter}, issuer.Bundle(),
+			authority, hello(t), key,
+			Validity{good.NotBefore.Add(-time.Second), good.NotAfter},
+			issuer.Bundle(),
 			"isn't inside the CA's",
 		},
 		"after the CA": {
-			authority, hello(t), key, Validity{good.NotBefore, noon.Add(year + time.Second)}, issuer.Bundle(),
+			authority, hello(t), key,
+			Validity{good.NotBefore, noon.Add(year + time.Second)},
+			issuer.Bundle(),
 			"isn't inside the CA's",
 		},
 		"a bundle that doesn't have the root": {

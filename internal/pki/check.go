@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// Check looks at a signed certificate as a stranger would, from its bytes: that it follows the leaf profile to the letter
-// and says what the request asks for, that it is for this key and this time, and that a peer who has only the bundle
-// accepts it from its first to its last second, as a server under each of its names and as a client, as its usages say.
+// Check looks at a signed certificate as a stranger would, from its bytes: that it follows the leaf profile to the
+// letter and says what the request asks for, that it is for this key and this time, and that a peer who has only the
+// bundle accepts it from its first to its last second, as a server under each of its names and as a client, as its
+// usages say.
 func Check(
 	leaf *x509.Certificate, request Request, public crypto.PublicKey, issuer Issuer, validity Validity, bundle Bundle,
 ) error {

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -21,20 +22,28 @@ func TestCheckNoticesEveryTampering(t *testing.T) {
 		tamper func(*x509.Certificate)
 		want   string
 	}{
-		"nothing":         {func(*x509.Certificate) {}, ""},
-		"a CA":            {func(c *x509.Certificate) { c.IsCA = true }, "basicConstraints are those of a CA"},
-		"keyUsage":        {func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageKeyAgreement }, "its keyUsage is"},
-		"no keyUsage":     {func(c *x509.Certificate) { c.KeyUsage = 0 }, "it lacks extension keyUsage"},
-		"an usage more":   {func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageAny) }, "usages: has"},
-		"a usage less":    {func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }, "usages: lacks"},
-		"no usage":        {func(c *x509.Certificate) { c.ExtKeyUsage = nil }, "it lacks extension extKeyUsage"},
-		"another subject": {func(c *x509.Certificate) { c.RawSubject = rootOf(t, KeyED25519).issuer.certificate.RawSubject }, "subject: has"},
-		"no subject":      {func(c *x509.Certificate) { c.RawSubject = emptySubject }, "subjectAltName: critical is true, must be false"},
+		"nothing":     {func(*x509.Certificate) {}, ""},
+		"a CA":        {func(c *x509.Certificate) { c.IsCA = true }, "basicConstraints are those of a CA"},
+		"keyUsage":    {func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageKeyAgreement }, "its keyUsage is"},
+		"no keyUsage": {func(c *x509.Certificate) { c.KeyUsage = 0 }, "it lacks extension keyUsage"},
+		"an usage more": {
+			func(c *x509.Certificate) { c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageAny) }, "usages: has",
+		},
+		"a usage less": {func(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[:1] }, "usages: lacks"},
+		"no usage":     {func(c *x509.Certificate) { c.ExtKeyUsage = nil }, "it lacks extension extKeyUsage"},
+		"another subject": {
+			func(c *x509.Certificate) { c.RawSubject = rootOf(t, KeyED25519).issuer.certificate.RawSubject }, "subject: has",
+		},
+		"no subject": {
+			func(c *x509.Certificate) { c.RawSubject = emptySubject }, "subjectAltName: critical is true, must be false",
+		},
 		"a DNS name more": {
 			func(c *x509.Certificate) { c.DNSNames = append(slices.Clone(c.DNSNames), "evil.example") },
 			`dnsNames: has "evil.example", which isn't wanted`,
 		},
-		"an IP address less": {func(c *x509.Certificate) { c.IPAddresses = c.IPAddresses[:1] }, `ipAddresses: lacks "::1"`},
+		"an IP address less": {
+			func(c *x509.Certificate) { c.IPAddresses = c.IPAddresses[:1] }, `ipAddresses: lacks "::1"`,
+		},
 		"another IP address": {
 			func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(8, 8, 8, 8), net.IPv6loopback} },
 			`ipAddresses: has "8.8.8.8", wants "127.0.0.1"`,
@@ -45,12 +54,20 @@ func TestCheckNoticesEveryTampering(t *testing.T) {
 			func(c *x509.Certificate) { c.DNSNames, c.IPAddresses, c.URIs, c.EmailAddresses = nil, nil, nil, nil },
 			"it lacks extension subjectAltName",
 		},
-		"an earlier start":   {func(c *x509.Certificate) { c.NotBefore = c.NotBefore.Add(-time.Second) }, "its validity is"},
-		"a later end":        {func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Second) }, "its validity is"},
-		"a serial number":    {func(c *x509.Certificate) { c.SerialNumber.SetInt64(7) }, "its serial number has 3 bits"},
-		"a key identifier":   {func(c *x509.Certificate) { c.SubjectKeyId = []byte("x") }, "its subjectKeyIdentifier isn't made from its key"},
-		"no key identifier":  {func(c *x509.Certificate) { c.SubjectKeyId = nil }, "its subjectKeyIdentifier isn't made from its key"},
-		"an extension more":  {addExtension(asn1.ObjectIdentifier{1, 2, 3}, false), "it has extension 1.2.3, which the profile hasn't"},
+		"an earlier start": {
+			func(c *x509.Certificate) { c.NotBefore = c.NotBefore.Add(-time.Second) }, "its validity is",
+		},
+		"a later end":     {func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Second) }, "its validity is"},
+		"a serial number": {func(c *x509.Certificate) { c.SerialNumber.SetInt64(7) }, "its serial number has 3 bits"},
+		"a key identifier": {
+			func(c *x509.Certificate) { c.SubjectKeyId = []byte("x") }, "its subjectKeyIdentifier isn't made from its key",
+		},
+		"no key identifier": {
+			func(c *x509.Certificate) { c.SubjectKeyId = nil }, "its subjectKeyIdentifier isn't made from its key",
+		},
+		"an extension more": {
+			addExtension(asn1.ObjectIdentifier{1, 2, 3}, false), "it has extension 1.2.3, which the profile hasn't",
+		},
 		"a critical one too": {addExtension(asn1.ObjectIdentifier{1, 2, 3}, true), "it has extension 1.2.3"},
 		"a policy": {
 			func(c *x509.Certificate) { c.OCSPServer = []string{"http://example.com"} }, "it has extension 1.3.6.1.5.5.7.1.1",
@@ -95,16 +112,28 @@ func TestCheckNoticesEverythingThatDoesNotFitTheCertificate(t *testing.T) {
 		"a bundle with more": {
 			Check(leaf, request, key, issuer, validity, other.Bundle().Union(issuer.Bundle())), "",
 		},
-		"another request": {Check(leaf, less, key, issuer, validity, issuer.Bundle()), "subjectAltName: critical is false"},
+		"another request": {
+			Check(leaf, less, key, issuer, validity, issuer.Bundle()), "subjectAltName: critical is false",
+		},
 		"another key": {
 			Check(leaf, request, keyFor(t, "other", KeyECDSAP256).Public(), issuer, validity, issuer.Bundle()),
 			"its public key is another one",
 		},
-		"no key":                         {Check(leaf, request, nil, issuer, validity, issuer.Bundle()), "unsupported public key type"},
-		"an issuer of another algorithm": {Check(leaf, request, key, other, validity, other.Bundle()), "its signature is ECDSA-SHA256"},
-		"another issuer":                 {Check(leaf, request, key, sameType, validity, sameType.Bundle()), "authorityKeyIdentifier isn't the CA's"},
-		"an empty bundle":                {Check(leaf, request, key, issuer, validity, Bundle{}), "peers would refuse it as a client"},
-		"the bundle of another":          {Check(leaf, request, key, issuer, validity, other.Bundle()), "signed by unknown authority"},
+		"no key": {
+			Check(leaf, request, nil, issuer, validity, issuer.Bundle()), "unsupported public key type",
+		},
+		"an issuer of another algorithm": {
+			Check(leaf, request, key, other, validity, other.Bundle()), "its signature is ECDSA-SHA256",
+		},
+		"another issuer": {
+			Check(leaf, request, key, sameType, validity, sameType.Bundle()), "authorityKeyIdentifier isn't the CA's",
+		},
+		"an empty bundle": {
+			Check(leaf, request, key, issuer, validity, Bundle{}), "peers would refuse it as a client",
+		},
+		"the bundle of another": {
+			Check(leaf, request, key, issuer, validity, other.Bundle()), "signed by unknown authority",
+		},
 		"another validity": {
 			Check(leaf, request, key, issuer, Validity{validity.NotBefore, validity.NotAfter.Add(1e9)}, issuer.Bundle()),
 			"its validity is",
@@ -201,10 +230,12 @@ func TestCheckAsksForEveryNameOfAServer(t *testing.T) {
 
 func TestTheProfileOfALeaf(t *testing.T) {
 	requests := map[string]Request{
-		"everything":           hello(t),
-		"an empty subject":     requestFor(t, Names{DNSNames: []string{"localhost"}}, UsageServer),
-		"a common name alone":  requestFor(t, Names{Subject: Subject{CommonName: "my-client"}}, UsageClient),
-		"the longest names":    requestFor(t, Names{DNSNames: []string{long(253)}, EmailAddresses: []string{"a@" + long(252)}}, UsageServer),
+		"everything":          hello(t),
+		"an empty subject":    requestFor(t, Names{DNSNames: []string{"localhost"}}, UsageServer),
+		"a common name alone": requestFor(t, Names{Subject: Subject{CommonName: "my-client"}}, UsageClient),
+		"the longest names": requestFor(t, Names{
+			DNSNames: []string{long(253)}, EmailAddresses: []string{"a@" + long(252)},
+		}, UsageServer),
 		"a hundred names":      requestFor(t, Names{DNSNames: hundred()}, UsageServer),
 		"a subject of letters": requestFor(t, Names{Subject: Subject{CommonName: "日本", Organizations: []string{"Ü*&"}}}, UsageClient),
 	}
@@ -229,7 +260,7 @@ func hundred() []string {
 // wantLeafProfile writes the profile of the design down once more, independently.
 func wantLeafProfile(t *testing.T, leaf *x509.Certificate, request Request) {
 	t.Helper()
-	_, isRSA := leaf.PublicKeyAlgorithm, leaf.PublicKeyAlgorithm == x509.RSA
+	isRSA := leaf.PublicKeyAlgorithm == x509.RSA
 	wantUsage := x509.KeyUsageDigitalSignature
 	if isRSA && slices.Contains(request.usages, UsageServer) {
 		wantUsage |= x509.KeyUsageKeyEncipherment
@@ -243,7 +274,7 @@ func wantLeafProfile(t *testing.T, leaf *x509.Certificate, request Request) {
 	if bits := leaf.SerialNumber.BitLen(); bits < minSerialBits || bits > serialBits || leaf.SerialNumber.Sign() != 1 {
 		t.Errorf("serial number %x", leaf.SerialNumber)
 	}
-	if len(leaf.SubjectKeyId) != 20 || string(leaf.AuthorityKeyId) != string(root(t).issuer.certificate.SubjectKeyId) {
+	if len(leaf.SubjectKeyId) != 20 || !bytes.Equal(leaf.AuthorityKeyId, root(t).issuer.certificate.SubjectKeyId) {
 		t.Errorf("key identifiers %x %x", leaf.SubjectKeyId, leaf.AuthorityKeyId)
 	}
 	if !leaf.NotBefore.Equal(noon.Add(-Backdate)) || !leaf.NotAfter.Equal(noon.Add(time.Hour)) {

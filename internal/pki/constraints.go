@@ -62,9 +62,9 @@ type NameConstraintError struct {
 // Error quotes and cuts the name.
 func (e *NameConstraintError) Error() string { return quote(e.Name) + " " + e.Message }
 
-// kind is how one kind of name is compared with a subtree. Verifiers differ in whether a host without a leading dot covers
-// what is under it (RFC 5280: only for DNS names; Go: for URIs and e-mail addresses too). A name must please both, so
-// permitted is the narrow reading and excluded is the wide one.
+// kind is how one kind of name is compared with a subtree. Verifiers differ in whether a host without a leading dot
+// covers what is under it (RFC 5280: only for DNS names; Go: for URIs and e-mail addresses too). A name must please
+// both, so permitted is the narrow reading and excluded is the wide one.
 type kind struct {
 	field               string
 	names               []string

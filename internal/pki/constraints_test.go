@@ -2,7 +2,6 @@ package pki
 
 import (
 	"crypto/x509"
-	"encoding/asn1"
 	"errors"
 	"net"
 	"strings"
@@ -12,62 +11,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestNameConstraintsAreCheckedBeforeSigning(t *testing.T) {
-	key := keyFor(t, "leaf", KeyECDSAP256).Public()
-	dns := func(names ...string) Names { return Names{DNSNames: names} }
-	ip := func(names ...string) Names { return Names{IPAddresses: names} }
-	uri := func(names ...string) Names { return Names{URIs: names} }
-	email := func(names ...string) Names { return Names{EmailAddresses: names} }
-	named := func(name string) Names { return Names{Subject: Subject{CommonName: name}} }
-	permit, exclude := NameConstraintSet{}, NameConstraintSet{}
-	permit.DNSDomains, exclude.DNSDomains = []string{"example.com", "local"}, []string{"a.secret.example.com"}
-	permit.IPRanges, exclude.IPRanges = []string{"10.0.0.0/8"}, []string{"10.1.0.0/16"}
-	permit.URIDomains, exclude.URIDomains = []string{"example.com", ".example.net"}, []string{"secret.example.net"}
-	permit.EmailAddresses = []string{"a@example.com", "example.org", ".example.net"}
-	exclude.EmailAddresses = []string{"root@example.org", "secret.example.net"}
-	authority := selfSigned(t, AuthorityFields{NameConstraints: NameConstraints{permit, exclude}})
+// constraintTest is a request under a CA with constraints.
+type constraintTest struct {
+	names      Names
+	wrong, say string // the name that is wrong and what must be said; "" for nothing
+}
 
-	for name, test := range map[string]struct {
-		names      Names
-		wrong, say string // the name that is wrong and what must be said; "" for nothing
-	}{
-		"the permitted domain":             {dns("example.com"), "", ""},
-		"under it":                         {dns("a.b.example.com"), "", ""},
-		"a wildcard under it":              {dns("*.example.com"), "", ""},
-		"under another one":                {dns("svc.cluster.local"), "", ""},
-		"a domain that isn't permitted":    {dns("example.com", "example.org"), "example.org", `isn't under any of the dnsDomains that CA "CN=ca" permits: "example.com, local"`},
-		"a domain that only ends the same": {dns("notexample.com"), "notexample.com", "isn't under any of the dnsDomains"},
-		"above a permitted domain":         {dns("com"), "com", "isn't under any"},
-		"the excluded domain":              {dns("a.secret.example.com"), "a.secret.example.com", `is under one of the dnsDomains that CA "CN=ca" excludes`},
-		"under the excluded domain":        {dns("b.a.secret.example.com"), "b.a.secret.example.com", "excludes"},
-		"a wildcard that covers it":        {dns("*.secret.example.com"), "*.secret.example.com", "excludes"},
-		"a wildcard that is one above":     {dns("*.example.com"), "", ""},
-		"an address inside":                {ip("10.2.0.1"), "", ""},
-		"an address outside":               {ip("192.168.0.1"), "192.168.0.1", "isn't under any of the ipRanges"},
-		"an excluded address":              {ip("10.1.0.1"), "10.1.0.1", "is under one of the ipRanges"},
-		"an address of the other family":   {ip("fd00::1"), "fd00::1", "isn't under any of the ipRanges"},
-		"a URI at the host":                {uri("spiffe://example.com/a"), "", ""},
-		"a URI with a port":                {uri("https://example.com:443/a"), "", ""},
-		"a URI under a domain with a dot":  {uri("spiffe://a.example.net/a"), "", ""},
-		"a URI under a host without a dot": {uri("spiffe://a.example.com/a"), "a.example.com", "isn't under any of the uriDomains"},
-		"a URI at a domain with a dot":     {uri("spiffe://example.net/a"), "example.net", "isn't under any of the uriDomains"},
-		"a URI at an excluded host":        {uri("spiffe://secret.example.net/a"), "secret.example.net", "is under one of the uriDomains"},
-		"a URI under an excluded host":     {uri("spiffe://a.secret.example.net/a"), "a.secret.example.net", "is under one of the uriDomains"},
-		"an e-mail address":                {email("a@example.com"), "", ""},
-		"an e-mail address at a host":      {email("b@example.org"), "", ""},
-		"an e-mail address under a domain": {email("b@c.example.net"), "", ""},
-		"another address at that host":     {email("b@example.com"), "b@example.com", "isn't under any of the emailAddresses"},
-		"an address in another case":       {email("A@example.com"), "A@example.com", "isn't under any of the emailAddresses"},
-		"an address under a host":          {email("b@c.example.org"), "b@c.example.org", "isn't under any of the emailAddresses"},
-		"an excluded e-mail address":       {email("root@example.org"), "root@example.org", "is under one of the emailAddresses"},
-		"an excluded address, other case":  {email("Root@example.org"), "Root@example.org", "is under one of the emailAddresses"},
-		"under an excluded host":           {email("a@b.secret.example.net"), "a@b.secret.example.net", "is under one of the emailAddresses"},
-		"a common name that is no name":    {named("my client"), "", ""},
-		"a common name of one label":       {named("client"), "", ""},
-		"a common name inside":             {named("Client.Example.com"), "", ""},
-		"a common name like a DNS name":    {named("client.example.org"), "client.example.org", "isn't under any of the dnsDomains"},
-		"a common name beside a DNS name":  {Names{Subject: Subject{CommonName: "x.example.org"}, DNSNames: []string{"a.local"}}, "", ""},
-	} {
+func runConstraintTests(t *testing.T, set NameConstraints, tests map[string]constraintTest) {
+	t.Helper()
+	authority := selfSigned(t, AuthorityFields{NameConstraints: set})
+	key := keyFor(t, "leaf", KeyECDSAP256).Public()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			issuer := authority.Issuer()
 			request := requestFor(t, test.names, UsageClient)
@@ -88,6 +42,95 @@ func TestNameConstraintsAreCheckedBeforeSigning(t *testing.T) {
 	}
 }
 
+func TestConstraintsOnDNSNamesAndIPAddressesAreCheckedBeforeSigning(t *testing.T) {
+	dns := func(names ...string) Names { return Names{DNSNames: names} }
+	ip := func(names ...string) Names { return Names{IPAddresses: names} }
+	named := func(name string) Names { return Names{Subject: Subject{CommonName: name}} }
+	runConstraintTests(t, NameConstraints{
+		Permitted: NameConstraintSet{DNSDomains: []string{"example.com", "local"}, IPRanges: []string{"10.0.0.0/8"}},
+		Excluded:  NameConstraintSet{DNSDomains: []string{"a.secret.example.com"}, IPRanges: []string{"10.1.0.0/16"}},
+	}, map[string]constraintTest{
+		"the permitted domain": {dns("example.com"), "", ""},
+		"under it":             {dns("a.b.example.com"), "", ""},
+		"a wildcard under it":  {dns("*.example.com"), "", ""},
+		"under another one":    {dns("svc.cluster.local"), "", ""},
+		"a domain that isn't permitted": {
+			dns("example.com", "example.org"), "example.org",
+			`isn't under any of the dnsDomains that CA "CN=ca" permits: "example.com, local"`,
+		},
+		"a domain that only ends the same": {
+			dns("notexample.com"), "notexample.com", "isn't under any of the dnsDomains",
+		},
+		"above a permitted domain": {dns("com"), "com", "isn't under any"},
+		"the excluded domain": {
+			dns("a.secret.example.com"), "a.secret.example.com", `is under one of the dnsDomains that CA "CN=ca" excludes`,
+		},
+		"under the excluded domain":      {dns("b.a.secret.example.com"), "b.a.secret.example.com", "excludes"},
+		"a wildcard that covers it":      {dns("*.secret.example.com"), "*.secret.example.com", "excludes"},
+		"a wildcard that is one above":   {dns("*.example.com"), "", ""},
+		"an address inside":              {ip("10.2.0.1"), "", ""},
+		"an address outside":             {ip("192.168.0.1"), "192.168.0.1", "isn't under any of the ipRanges"},
+		"an excluded address":            {ip("10.1.0.1"), "10.1.0.1", "is under one of the ipRanges"},
+		"an address of the other family": {ip("fd00::1"), "fd00::1", "isn't under any of the ipRanges"},
+		"a common name that is no name":  {named("my client"), "", ""},
+		"a common name of one label":     {named("client"), "", ""},
+		"a common name inside":           {named("Client.Example.com"), "", ""},
+		"a common name like a DNS name": {
+			named("client.example.org"), "client.example.org", "isn't under any of the dnsDomains",
+		},
+		"a common name beside a DNS name": {
+			Names{Subject: Subject{CommonName: "x.example.org"}, DNSNames: []string{"a.local"}}, "", "",
+		},
+	})
+}
+
+func TestConstraintsOnURIsAndEmailAddressesAreCheckedBeforeSigning(t *testing.T) {
+	uri := func(names ...string) Names { return Names{URIs: names} }
+	email := func(names ...string) Names { return Names{EmailAddresses: names} }
+	permit, exclude := NameConstraintSet{}, NameConstraintSet{}
+	permit.URIDomains, exclude.URIDomains = []string{"example.com", ".example.net"}, []string{"secret.example.net"}
+	permit.EmailAddresses = []string{"a@example.com", "example.org", ".example.net"}
+	exclude.EmailAddresses = []string{"root@example.org", "secret.example.net"}
+	runConstraintTests(t, NameConstraints{permit, exclude}, map[string]constraintTest{
+		"a URI at the host":               {uri("spiffe://example.com/a"), "", ""},
+		"a URI with a port":               {uri("https://example.com:443/a"), "", ""},
+		"a URI under a domain with a dot": {uri("spiffe://a.example.net/a"), "", ""},
+		"a URI under a host without a dot": {
+			uri("spiffe://a.example.com/a"), "a.example.com", "isn't under any of the uriDomains",
+		},
+		"a URI at a domain with a dot": {
+			uri("spiffe://example.net/a"), "example.net", "isn't under any of the uriDomains",
+		},
+		"a URI at an excluded host": {
+			uri("spiffe://secret.example.net/a"), "secret.example.net", "is under one of the uriDomains",
+		},
+		"a URI under an excluded host": {
+			uri("spiffe://a.secret.example.net/a"), "a.secret.example.net", "is under one of the uriDomains",
+		},
+		"an e-mail address":                {email("a@example.com"), "", ""},
+		"an e-mail address at a host":      {email("b@example.org"), "", ""},
+		"an e-mail address under a domain": {email("b@c.example.net"), "", ""},
+		"another address at that host": {
+			email("b@example.com"), "b@example.com", "isn't under any of the emailAddresses",
+		},
+		"an address in another case": {
+			email("A@example.com"), "A@example.com", "isn't under any of the emailAddresses",
+		},
+		"an address under a host": {
+			email("b@c.example.org"), "b@c.example.org", "isn't under any of the emailAddresses",
+		},
+		"an excluded e-mail address": {
+			email("root@example.org"), "root@example.org", "is under one of the emailAddresses",
+		},
+		"an excluded address, other case": {
+			email("Root@example.org"), "Root@example.org", "is under one of the emailAddresses",
+		},
+		"under an excluded host": {
+			email("a@b.secret.example.net"), "a@b.secret.example.net", "is under one of the emailAddresses",
+		},
+	})
+}
+
 func TestURIsWithAnIPAddressUnderConstraintsOfAnyKind(t *testing.T) {
 	authority := selfSigned(t, AuthorityFields{
 		NameConstraints: NameConstraints{Permitted: NameConstraintSet{DNSDomains: []string{"example.com"}}},
@@ -106,7 +149,9 @@ func TestConstraintsOfEveryCAAboveCount(t *testing.T) {
 	}
 	top := forge(t, nil, "constrained root", limit("example.com"))
 	middle := forge(t, top, "constrained middle", limit("b.example.com"))
-	bottom := forge(t, middle, "constrained bottom", func(c *x509.Certificate) { c.ExcludedDNSDomains = []string{"c.b.example.com"} })
+	bottom := forge(t, middle, "constrained bottom", func(c *x509.Certificate) {
+		c.ExcludedDNSDomains = []string{"c.b.example.com"}
+	})
 	authority, err := LoadAuthority(
 		EncodeCertificates(bottom.certificate, middle.certificate), bottom.keyPEM(t), top.certificatePEM())
 	wantNoError(t, err)
@@ -129,7 +174,8 @@ func TestConstraintsOfEveryCAAboveCount(t *testing.T) {
 }
 
 func TestEmptyConstraintsFromElsewhere(t *testing.T) {
-	// An empty DNS name covers everything (RFC 5280 and Go); for hosts the verifiers differ, so nothing is permitted by it.
+	// An empty DNS name covers everything (RFC 5280 and Go); for hosts the verifiers differ, so nothing is permitted by
+	// it.
 	for name, test := range map[string]struct {
 		change func(*x509.Certificate)
 		names  Names
@@ -149,11 +195,13 @@ func TestEmptyConstraintsFromElsewhere(t *testing.T) {
 		},
 		"all hosts of addresses excluded": {
 			func(c *x509.Certificate) { c.ExcludedEmailAddresses = []string{""} },
-			Names{EmailAddresses: []string{"a@b"}}, "excludes",
+			Names{EmailAddresses: []string{"a@b"}},
+			"excludes",
 		},
 		"all hosts of addresses permitted": {
 			func(c *x509.Certificate) { c.PermittedEmailAddresses = []string{""} },
-			Names{EmailAddresses: []string{"a@b"}}, "permits",
+			Names{EmailAddresses: []string{"a@b"}},
+			"permits",
 		},
 		"all IPv4 addresses excluded": {
 			func(c *x509.Certificate) {
@@ -266,40 +314,5 @@ func TestConstraintsAreNeverWiderThanThoseOfOpenssl(t *testing.T) {
 	}
 	if verified < 10 {
 		t.Errorf("%d leaves were verified: this test shows nothing", verified)
-	}
-}
-
-func TestHasOtherConstraints(t *testing.T) {
-	subtree := func(tag int) []byte {
-		name := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: []byte{}, IsCompound: tag == 4}
-		base, err := asn1.Marshal(struct{ Base asn1.RawValue }{name})
-		wantNoError(t, err)
-		return base
-	}
-	for name, test := range map[string]struct {
-		value []byte
-		want  bool
-	}{
-		"DNS names":       {subtree(2), false},
-		"e-mail":          {subtree(1), false},
-		"URIs":            {subtree(6), false},
-		"IP addresses":    {subtree(7), false},
-		"directory names": {subtree(4), true},
-		"registered ids":  {subtree(8), true},
-		"rubbish":         {[]byte{1, 2, 3}, true},
-	} {
-		for _, tag := range []int{0, 1} { // permitted, excluded
-			list := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, IsCompound: true, Bytes: test.value}
-			value, err := asn1.Marshal([]asn1.RawValue{list})
-			wantNoError(t, err)
-			c := root(t).issuer.certificate
-			other := &x509.Certificate{Extensions: append(c.Extensions[:len(c.Extensions):len(c.Extensions)], extensionOf(oidNameConstraints, value))}
-			if hasOtherConstraints(other) != test.want {
-				t.Errorf("%s in list %d: want %t", name, tag, test.want)
-			}
-		}
-	}
-	if hasOtherConstraints(root(t).issuer.certificate) {
-		t.Error("a CA without constraints has some")
 	}
 }

@@ -1,5 +1,6 @@
 // Package pki is all X.509 of the operator: keys, PEM, certificate profiles, CAs, the certificates they sign, and
-// bundles of roots. It uses the standard library only and knows neither Kubernetes nor a clock: the time is an argument.
+// bundles of roots. It uses the standard library only and knows neither Kubernetes nor a clock: the time is an
+// argument.
 //
 // It promises:
 //

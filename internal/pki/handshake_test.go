@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -20,22 +21,45 @@ func credential(t testing.TB, issuer Issuer, leaf *x509.Certificate, keyType Key
 	return pair
 }
 
-// handshake is mutual TLS over a pipe at noon: what the server and the client say, "" for nothing wrong.
-func handshake(server, client tls.Certificate, trusts Bundle, name string, version uint16) (fromServer, fromClient error) {
-	present := func() time.Time { return noon }
-	serverEnd, clientEnd := net.Pipe()
+// loopback returns both ends of a connection. net.Pipe won't do: it has no buffer, so that two peers who both have
+// something to say, such as an alert, wait for each other for ever.
+func loopback(t testing.TB) (server, client net.Conn) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	wantNoError(t, err)
+	defer listener.Close()
+	client, err = net.Dial("tcp", listener.Addr().String())
+	wantNoError(t, err)
+	server, err = listener.Accept()
+	wantNoError(t, err)
+	return server, client
+}
+
+// handshake is mutual TLS at noon: what the server and the client have to complain about.
+func handshake(
+	t testing.TB, server, client tls.Certificate, trusts Bundle, name string, version uint16,
+) (fromServer, fromClient error) {
+	t.Helper()
+	return handshakeAt(t, noon, server, client, trusts, name, version)
+}
+
+func handshakeAt(
+	t testing.TB, now time.Time, server, client tls.Certificate, trusts Bundle, name string, version uint16,
+) (fromServer, fromClient error) {
+	t.Helper()
+	present := func() time.Time { return now }
+	serverEnd, clientEnd := loopback(t)
 	done := make(chan error, 1)
 	go func() {
-		defer serverEnd.Close()
 		connection := tls.Server(serverEnd, &tls.Config{
 			Certificates: []tls.Certificate{server}, ClientCAs: trusts.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
-			Time: present, MaxVersion: version,
+			Time: present, MinVersion: tls.VersionTLS12, MaxVersion: version,
 		})
 		err := connection.Handshake()
 		if err == nil {
 			_, err = connection.Write([]byte("x"))
 		}
-		done <- err
+		done <- errors.Join(err, serverEnd.Close())
 	}()
 	connection := tls.Client(clientEnd, &tls.Config{
 		// Not Certificates: crypto/tls would leave out what the server doesn't ask for, and nothing would be tried.
@@ -46,8 +70,7 @@ func handshake(server, client tls.Certificate, trusts Bundle, name string, versi
 	if fromClient == nil {
 		_, fromClient = connection.Read(make([]byte, 1))
 	}
-	_ = clientEnd.Close()
-	return <-done, fromClient
+	return <-done, errors.Join(fromClient, clientEnd.Close())
 }
 
 // Every type of CA with every type of leaf and every usage, as server and as client.
@@ -69,8 +92,8 @@ func wantHandshakes(t *testing.T, authority *Authority, keyType KeyType, version
 	t.Helper()
 	issuer := authority.Issuer()
 	with := func(usages ...Usage) tls.Certificate {
-		names := hello(t).Names()
-		return credential(t, issuer, issue(t, authority, requestFor(t, names, usages...), keyFor(t, "table", keyType).Public()), keyType)
+		request := requestFor(t, hello(t).Names(), usages...)
+		return credential(t, issuer, issue(t, authority, request, keyFor(t, "table", keyType).Public()), keyType)
 	}
 	server, client, both := with(UsageServer), with(UsageClient), with(bothUsages...)
 	for _, test := range []struct {
@@ -86,7 +109,7 @@ func wantHandshakes(t *testing.T, authority *Authority, keyType KeyType, version
 		{server, server, "localhost", "incompatible key usage"},
 		{server, client, "other.example", "not other.example"},
 	} {
-		fromServer, fromClient := handshake(test.server, test.client, issuer.Bundle(), test.name, version)
+		fromServer, fromClient := handshake(t, test.server, test.client, issuer.Bundle(), test.name, version)
 		said := fmt.Sprint(fromServer, fromClient)
 		if test.wrong == "" && (fromServer != nil || fromClient != nil) {
 			t.Errorf("server: %v, client: %v", fromServer, fromClient)
@@ -108,7 +131,7 @@ func TestHandshakesThroughIntermediates(t *testing.T) {
 		leaf := func(a *Authority) tls.Certificate {
 			return credential(t, a.issuer, issue(t, a, hello(t), keyFor(t, "table", KeyECDSAP256).Public()), KeyECDSAP256)
 		}
-		fromServer, fromClient := handshake(leaf(bottom), leaf(top), top.issuer.roots, "localhost", tls.VersionTLS13)
+		fromServer, fromClient := handshake(t, leaf(bottom), leaf(top), top.issuer.roots, "localhost", tls.VersionTLS13)
 		if fromServer != nil || fromClient != nil {
 			t.Errorf("server: %v, client: %v", fromServer, fromClient)
 		}
@@ -120,12 +143,12 @@ func TestPeersOfDifferentRootsRefuseEachOther(t *testing.T) {
 		return credential(t, a.issuer, issue(t, a, hello(t), keyFor(t, "table", KeyECDSAP256).Public()), KeyECDSAP256)
 	}
 	one, other := root(t), rootOf(t, KeyED25519)
-	fromServer, fromClient := handshake(leaf(one), leaf(other), one.issuer.roots, "localhost", tls.VersionTLS13)
+	fromServer, fromClient := handshake(t, leaf(one), leaf(other), one.issuer.roots, "localhost", tls.VersionTLS13)
 	if fromServer == nil || fromClient == nil {
 		t.Errorf("server: %v, client: %v", fromServer, fromClient)
 	}
 	union := one.issuer.roots.Union(other.issuer.roots)
-	fromServer, fromClient = handshake(leaf(one), leaf(other), union, "localhost", tls.VersionTLS13)
+	fromServer, fromClient = handshake(t, leaf(one), leaf(other), union, "localhost", tls.VersionTLS13)
 	if fromServer != nil || fromClient != nil {
 		t.Errorf("with both roots: server: %v, client: %v", fromServer, fromClient)
 	}
@@ -156,7 +179,7 @@ func TestOpensslVerifiesEveryLeaf(t *testing.T) {
 			w.run(verify + " -purpose sslserver -verify_hostname localhost " + strings.Join(files[UsageServer], " "))
 			w.run(verify + " -purpose sslserver -verify_ip ::1 " + strings.Join(files[UsageServer], " "))
 			w.run(verify + " -purpose sslclient " + strings.Join(files[UsageClient], " "))
-			wantRefused := func(purpose string, usage Usage, not Usage) {
+			wantRefused := func(purpose string, usage, not Usage) {
 				file := files[usage][slices.IndexFunc(files[usage], func(f string) bool { return !slices.Contains(files[not], f) })]
 				if err := w.try(verify + " -purpose " + purpose + " " + file); err == nil {
 					t.Errorf("openssl took %s for %s", file, purpose)

@@ -302,3 +302,7 @@ func (w workshop) run(line string) {
 func extensionOf(oid asn1.ObjectIdentifier, value []byte) pkix.Extension {
 	return pkix.Extension{Id: oid, Value: value}
 }
+
+func namesOf(commonName string) pkix.RDNSequence {
+	return pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: commonName}}}
+}

@@ -31,9 +31,9 @@ func refuse(key, format string, arguments ...any) error {
 	return &ImportError{key, fmt.Sprintf(format, arguments...)}
 }
 
-// ImportAuthority reads a CA that was made elsewhere, for example with "openssl req -x509". certificates are the CA's own
-// and then the ones above it; roots may be empty when that chain ends in a self-signed certificate. The error is an
-// [ImportError].
+// ImportAuthority reads a CA that was made elsewhere, for example with "openssl req -x509". certificates are the CA's
+// own and then the ones above it; roots may be empty when that chain ends in a self-signed certificate. The error is
+// an [ImportError].
 func ImportAuthority(certificates, key, roots []byte, now time.Time) (*Authority, error) {
 	return readAuthority(certificates, key, roots, func(c *x509.Certificate) string { return checkImported(c, now) })
 }
@@ -130,7 +130,7 @@ func checkEach(key string, certificates []*x509.Certificate, acceptable func(*x5
 // checkImported says what keeps a certificate from being one of a CA that verifiers accept today.
 func checkImported(c *x509.Certificate, now time.Time) string {
 	for _, check := range []func(*x509.Certificate) string{
-		checkIsAuthority, checkStrength, checkSubjectOfImported, checkLimits,
+		checkIsAuthority, checkStrength, checkSubjectOfImported, checkIdentifiers, checkLimits,
 	} {
 		if message := check(c); message != "" {
 			return message
@@ -171,8 +171,12 @@ func checkStrength(c *x509.Certificate) string {
 	if _, err := KeyTypeOf(c.PublicKey); err != nil {
 		return "has an unsupported key: " + err.Error()
 	}
-	if !slices.Contains(strong, c.SignatureAlgorithm) {
-		return fmt.Sprintf("has a signature that verifiers refuse (%s): sign it with SHA-256 or better", c.SignatureAlgorithm)
+	switch {
+	case c.SignatureAlgorithm == x509.UnknownSignatureAlgorithm:
+		return "has a signature of an algorithm or with parameters that aren't supported: sign it with SHA-256 or better"
+	case !slices.Contains(strong, c.SignatureAlgorithm):
+		return fmt.Sprintf("has a signature that verifiers refuse (%s): sign it with SHA-256 or better",
+			c.SignatureAlgorithm)
 	}
 	return ""
 }
@@ -186,6 +190,23 @@ func checkSubjectOfImported(c *x509.Certificate) string {
 			return fmt.Sprintf(`has %s in its subject: Kubernetes gives rights to names that begin with "system:"; `+
 				"choose another name", quote(text))
 		}
+	}
+	return ""
+}
+
+const (
+	maxSerialNumber = 20 // octets, RFC 5280, section 4.1.2.2
+	maxKeyID        = 64 // octets, those of the longest hash that anybody makes one with
+)
+
+func checkIdentifiers(c *x509.Certificate) string {
+	switch serial := (c.SerialNumber.BitLen() + 7) / 8; {
+	case serial > maxSerialNumber:
+		return fmt.Sprintf("has a serial number of %d octets, which verifiers may refuse: make one with no more than %d",
+			serial, maxSerialNumber)
+	case len(c.SubjectKeyId) > maxKeyID:
+		return fmt.Sprintf("has a subject key identifier of %d octets: make one with no more than %d, or without it",
+			len(c.SubjectKeyId), maxKeyID)
 	}
 	return ""
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Issuer is the public half of a CA: its certificate, the CAs above it, and the roots. It may be kept in caches. It can't
-// be changed; it may be used by many goroutines.
+// Issuer is the public half of a CA: its certificate, the CAs above it, and the roots. It may be kept in caches. It
+// can't be changed; it may be used by many goroutines.
 type Issuer struct {
 	certificate *x509.Certificate
 	sent        []*x509.Certificate // what a peer needs beside a leaf and the roots
@@ -18,9 +18,9 @@ type Issuer struct {
 	fingerprint string
 }
 
-// ParseIssuer reads a CA's certificate, followed by the intermediates above it and perhaps the root (the tls.crt of a CA
-// Secret), and its roots (ca.crt), which may be empty when the chain ends in a self-signed certificate. It fails unless
-// each certificate signed the one before it and every root completes the chain. The error is an [ImportError].
+// ParseIssuer reads a CA's certificate, followed by the intermediates above it and perhaps the root (the tls.crt of a
+// CA Secret), and its roots (ca.crt), which may be empty when the chain ends in a self-signed certificate. It fails
+// unless each certificate signed the one before it and every root completes the chain. The error is an [ImportError].
 func ParseIssuer(certificates, roots []byte) (Issuer, error) {
 	chain, err := parseChain(certificates)
 	if err != nil {
@@ -99,7 +99,8 @@ func checkRoots(certificate *x509.Certificate, sent, roots []*x509.Certificate) 
 		case !isSelfSigned(root):
 			return refuse(keyRoots, "%s isn't self-signed, so it is no root: put it into %s", name, keyCertificates)
 		case !isIssued(top, root):
-			return refuse(keyRoots, "%s didn't sign %s, with which the chain in %s ends: remove it, or put the right root there",
+			return refuse(keyRoots,
+				"%s didn't sign %s, with which the chain in %s ends: remove it, or put the right root there",
 				name, quote(SubjectText(top)), keyCertificates)
 		}
 	}

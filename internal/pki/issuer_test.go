@@ -90,17 +90,23 @@ func TestParseIssuerRefuses(t *testing.T) {
 			w.pem(w.middle, w.bottom), w.pem(w.top), "tls.crt",
 			`certificate 1 ("CN=tower middle") wasn't signed by certificate 2 ("CN=tower bottom")`,
 		},
-		"a gap": {w.pem(w.bottom, w.top), nil, "tls.crt", `certificate 1 ("CN=tower bottom") wasn't signed by certificate 2`},
+		"a gap": {
+			w.pem(w.bottom, w.top), nil, "tls.crt", `certificate 1 ("CN=tower bottom") wasn't signed by certificate 2`,
+		},
 		"a root that isn't last": {
 			w.pem(w.top, w.middle), nil, "tls.crt",
 			`certificate 1 ("CN=tower top") is self-signed, so nothing can stand above it: remove certificate 2`,
 		},
-		"the same twice": {w.pem(w.top, w.top), nil, "tls.crt", `certificate 2 is the same as certificate 1 ("CN=tower top"): remove it`},
+		"the same twice": {
+			w.pem(w.top, w.top), nil, "tls.crt", `certificate 2 is the same as certificate 1 ("CN=tower top"): remove it`,
+		},
 		"the root of somebody else": {
 			w.pem(w.middle), w.pem(stranger), "ca.crt",
 			`certificate 1 ("CN=stranger") didn't sign "CN=tower middle", with which the chain in tls.crt ends`,
 		},
-		"one root too many": {w.pem(w.middle), w.pem(w.top, stranger), "ca.crt", `certificate 2 ("CN=stranger") didn't sign`},
+		"one root too many": {
+			w.pem(w.middle), w.pem(w.top, stranger), "ca.crt", `certificate 2 ("CN=stranger") didn't sign`,
+		},
 		"a root beside a self-signed CA": {
 			w.pem(w.top), w.pem(stranger), "ca.crt", `("CN=stranger") didn't sign "CN=tower top"`,
 		},
@@ -177,27 +183,37 @@ func TestTheSentCertificatesAreACopy(t *testing.T) {
 }
 
 func TestAnIssuersValidityIsThatOfAllAboveALeaf(t *testing.T) {
-	between := func(from, to time.Duration) func(*x509.Certificate) {
-		return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = noon.Add(from), noon.Add(to) }
-	}
+	at := func(hour int) time.Time { return noon.Add(time.Duration(hour) * time.Hour) }
 	for name, test := range map[string]struct {
-		top, middle, bottom [2]time.Duration
-		want                [2]time.Duration
+		top, middle, bottom [2]int
+		want                [2]int
 	}{
-		"the CA's own":            {[2]time.Duration{0, 9}, [2]time.Duration{1, 8}, [2]time.Duration{2, 7}, [2]time.Duration{2, 7}},
-		"bounded by the middle":   {[2]time.Duration{0, 9}, [2]time.Duration{3, 5}, [2]time.Duration{2, 7}, [2]time.Duration{3, 5}},
-		"bounded by the root":     {[2]time.Duration{4, 5}, [2]time.Duration{0, 8}, [2]time.Duration{2, 7}, [2]time.Duration{4, 5}},
-		"an end by each":          {[2]time.Duration{4, 9}, [2]time.Duration{0, 6}, [2]time.Duration{2, 7}, [2]time.Duration{4, 6}},
-		"nothing that they share": {[2]time.Duration{0, 3}, [2]time.Duration{0, 8}, [2]time.Duration{5, 7}, [2]time.Duration{5, 3}},
+		"the CA's own": {
+			[2]int{0, 9}, [2]int{1, 8}, [2]int{2, 7}, [2]int{2, 7},
+		},
+		"bounded by the middle": {
+			[2]int{0, 9}, [2]int{3, 5}, [2]int{2, 7}, [2]int{3, 5},
+		},
+		"bounded by the root": {
+			[2]int{4, 5}, [2]int{0, 8}, [2]int{2, 7}, [2]int{4, 5},
+		},
+		"an end by each": {
+			[2]int{4, 9}, [2]int{0, 6}, [2]int{2, 7}, [2]int{4, 6},
+		},
+		"nothing that they share": {
+			[2]int{0, 3}, [2]int{0, 8}, [2]int{5, 7}, [2]int{5, 3},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hours := func(h [2]time.Duration) func(*x509.Certificate) { return between(h[0]*time.Hour, h[1]*time.Hour) }
+			hours := func(h [2]int) func(*x509.Certificate) {
+				return func(c *x509.Certificate) { c.NotBefore, c.NotAfter = at(h[0]), at(h[1]) }
+			}
 			top := forge(t, nil, "validity top", hours(test.top))
 			middle := forge(t, top, "validity middle", hours(test.middle))
 			bottom := forge(t, middle, "validity bottom", hours(test.bottom))
 			issuer, err := ParseIssuer(EncodeCertificates(bottom.certificate, middle.certificate), top.certificatePEM())
 			wantNoError(t, err)
-			want := Validity{noon.Add(test.want[0] * time.Hour), noon.Add(test.want[1] * time.Hour)}
+			want := Validity{at(test.want[0]), at(test.want[1])}
 			if diff := cmp.Diff(want, issuer.Validity()); diff != "" {
 				t.Error(diff)
 			}
@@ -292,7 +308,9 @@ func TestIssued(t *testing.T) {
 		"a leaf of another CA of the same name": {sameName.issuer, leaf, false},
 		"a leaf without a key identifier":       {bareAuthority.issuer, issue(t, bareAuthority, hello(t), key), true},
 		"a leaf of the certificate before it":   {renewedIssuer, leaf, true},
-		"a CA below it":                         {authority.issuer, intermediate(t, forgiving(t), "i", nil).issuer.certificate, false},
+		"a CA below it": {
+			authority.issuer, intermediate(t, forgiving(t), "i", nil).issuer.certificate, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if has := test.issuer.Issued(test.leaf); has != test.want {

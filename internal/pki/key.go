@@ -42,8 +42,8 @@ type algorithm struct {
 
 const (
 	none = x509.KeyUsage(0)
-	// encipherment is for TLS 1.2 without forward secrecy, in which clients encrypt to the server's RSA key. A client's key
-	// has no such use (RFC 5280, section 4.2.1.12).
+	// encipherment is for TLS 1.2 without forward secrecy, in which clients encrypt to the server's RSA key. A client's
+	// key has no such use (RFC 5280, section 4.2.1.12).
 	encipherment = x509.KeyUsageKeyEncipherment
 )
 
@@ -157,7 +157,8 @@ func SameKey(public, other crypto.PublicKey) bool {
 	return ok && key.Equal(other)
 }
 
-// keyID makes a key identifier: the first 160 bits of the SHA-256 of the subjectPublicKey (RFC 7093, section 2, method 1).
+// keyID makes a key identifier: the first 160 bits of the SHA-256 of the subjectPublicKey (RFC 7093, section 2,
+// method 1).
 func keyID(public crypto.PublicKey) ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -237,8 +238,8 @@ var errEncryptedKey = errors.New(`the private key is encrypted with a password: 
 	`decrypt it first, with "openssl pkey -in tls.key -out decrypted.key"`)
 
 // ParseKey reads exactly one PEM block with an unencrypted private key of a supported type, in PKCS #8, PKCS #1 or
-// SEC 1, and tells which form it had. An EC PARAMETERS block before it is skipped: "openssl ecparam -genkey" writes one.
-// No error contains anything of a key.
+// SEC 1, and tells which form it had. An EC PARAMETERS block before it is skipped: "openssl ecparam -genkey" writes
+// one. No error contains anything of a key.
 func ParseKey(data []byte) (crypto.Signer, KeyEncoding, error) {
 	blocks, err := readPEM(data)
 	if err != nil {

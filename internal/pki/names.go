@@ -72,7 +72,8 @@ func checkText(text string, most int) string {
 	case strings.ContainsFunc(text, isUnprintable):
 		return quote(text) + " has a control, format or line-separating character: remove it"
 	case utf8.RuneCountInString(text) > most:
-		return fmt.Sprintf("%s has %d characters: there may be no more than %d", quote(text), utf8.RuneCountInString(text), most)
+		return fmt.Sprintf("%s has %d characters: there may be no more than %d",
+			quote(text), utf8.RuneCountInString(text), most)
 	case strings.TrimSpace(text) != text:
 		return quote(text) + " begins or ends with a space: remove it"
 	case htmlEntity.MatchString(text):
@@ -267,7 +268,8 @@ func checkTrustDomain(text, domain string) string {
 	return ""
 }
 
-var dotAtom = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$") // RFC 5322, 3.2.3
+// dotAtom is a local part without quotes (RFC 5322, section 3.2.3).
+var dotAtom = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
 
 func checkEmailAddress(text string) string {
 	local, domain, found := strings.Cut(text, "@")

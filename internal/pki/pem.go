@@ -83,9 +83,9 @@ func EncodeCertificates(certificates ...*x509.Certificate) []byte {
 	return out.Bytes()
 }
 
-// ParseCertificates reads one or more certificates in PEM, of at most 1 MiB and 64 certificates. Between the blocks may
-// be whitespace and, since openssl writes them, lines of text before a block. Every other block is an error, and so is a
-// certificate that can't be parsed.
+// ParseCertificates reads one or more certificates in PEM, of at most 1 MiB and 64 certificates. Between the blocks
+// may be whitespace and, since openssl writes them, lines of text before a block. Every other block is an error, and
+// so is a certificate that can't be parsed.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	blocks, err := readPEM(data)
 	if err != nil {

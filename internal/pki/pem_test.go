@@ -23,12 +23,14 @@ func TestParseCertificatesAccepts(t *testing.T) {
 		data []byte
 		want []*x509.Certificate
 	}{
-		"one":                            {a, []*x509.Certificate{one}},
-		"two, in their order":            {join(b, a), []*x509.Certificate{other, one}},
-		"the same twice, as it stands":   {join(a, a), []*x509.Certificate{one, one}},
-		"white space around and between": {join([]byte("\n\t \r\n"), a, []byte("\n\n"), b, []byte(" \n")), []*x509.Certificate{one, other}},
-		"no newline at the end":          {bytes.TrimSpace(a), []*x509.Certificate{one}},
-		"line ends of Windows":           {bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), []*x509.Certificate{one}},
+		"one":                          {a, []*x509.Certificate{one}},
+		"two, in their order":          {join(b, a), []*x509.Certificate{other, one}},
+		"the same twice, as it stands": {join(a, a), []*x509.Certificate{one, one}},
+		"white space around and between": {
+			join([]byte("\n\t \r\n"), a, []byte("\n\n"), b, []byte(" \n")), []*x509.Certificate{one, other},
+		},
+		"no newline at the end": {bytes.TrimSpace(a), []*x509.Certificate{one}},
+		"line ends of Windows":  {bytes.ReplaceAll(a, []byte("\n"), []byte("\r\n")), []*x509.Certificate{one}},
 		"text before a block": {
 			join([]byte("Certificate:\n    Data:\n"), a, []byte("# the other one: Jürgen's\n"), b),
 			[]*x509.Certificate{one, other},
@@ -83,8 +85,10 @@ func TestParseCertificatesRefuses(t *testing.T) {
 		"a key of OpenSSH":         {join(good, block("OPENSSH PRIVATE KEY", "x")), "PEM block 2: a private key"},
 		"a request":                {block("CERTIFICATE REQUEST", "x"), `PEM block 1: of type "CERTIFICATE REQUEST"`},
 		"a CRL":                    {join(good, block("X509 CRL", "x")), `PEM block 2: of type "X509 CRL"`},
-		"an old PEM type":          {bytes.ReplaceAll(good, []byte("CERT"), []byte("X509 CERT")), `of type "X509 CERTIFICATE"`},
-		"rubbish in a block":       {block("CERTIFICATE", "rubbish"), "PEM block 1: not a certificate"},
+		"an old PEM type": {
+			bytes.ReplaceAll(good, []byte("CERT"), []byte("X509 CERT")), `of type "X509 CERTIFICATE"`,
+		},
+		"rubbish in a block": {block("CERTIFICATE", "rubbish"), "PEM block 1: not a certificate"},
 		"something after the DER": {
 			block("CERTIFICATE", string(root(t).issuer.certificate.Raw)+"x"), "PEM block 1: not a certificate",
 		},
@@ -93,7 +97,9 @@ func TestParseCertificatesRefuses(t *testing.T) {
 		"an end before a start":   {join([]byte("-----END CERTIFICATE-----\n"), good), "something before PEM block 1"},
 		"binary before a block":   {join([]byte{0, 1, '\n'}, good), "something before PEM block 1"},
 		"escape sequences":        {join([]byte("\x1b[31m\n"), good), "something before PEM block 1"},
-		"text after the last one": {join(good, []byte("bye\n")), "something follows PEM block 1 that isn't PEM: remove it"},
+		"text after the last one": {
+			join(good, []byte("bye\n")), "something follows PEM block 1 that isn't PEM: remove it",
+		},
 		"text before it on its line": {
 			join([]byte("ca: "), good), "something before PEM block 1",
 		},
@@ -105,8 +111,10 @@ func TestParseCertificatesRefuses(t *testing.T) {
 				Type: "CERTIFICATE", Headers: map[string]string{"a": "b"}, Bytes: root(t).issuer.certificate.Raw,
 			}), "PEM block 1: a certificate with PEM headers: remove them",
 		},
-		"too many":                   {bytes.Repeat(good, maxCertificates+1), "more than 64 PEM blocks"},
-		"too much":                   {join(good, bytes.Repeat([]byte("\n"), maxPEM)), "there may be no more than 1048576"},
+		"too many": {bytes.Repeat(good, maxCertificates+1), "more than 64 PEM blocks"},
+		"too much": {
+			join(good, bytes.Repeat([]byte("\n"), maxPEM)), "there may be no more than 1048576",
+		},
 		"a type of terminal control": {block("\x1b[31m", "x"), `of type "\x1b[31m"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -50,8 +50,8 @@ func (v Validity) String() string {
 	return v.NotBefore.Format(time.RFC3339) + " to " + v.NotAfter.Format(time.RFC3339)
 }
 
-// minSerialBits and maxSerialBits bound what a serial number may be: hard to guess, and positive in 20 octets (RFC 5280,
-// section 4.1.2.2).
+// minSerialBits and maxSerialBits bound what a serial number may be: hard to guess, and positive in 20 octets (RFC
+// 5280, section 4.1.2.2).
 const (
 	serialBits    = 128
 	minSerialBits = 64
@@ -207,7 +207,8 @@ func checkCommon(c *x509.Certificate, public, signer crypto.PublicKey) error {
 	case c.Version != 3:
 		return fmt.Errorf("its version is %d, must be 3", c.Version)
 	case c.SerialNumber.Sign() <= 0 || bits < minSerialBits || bits > maxSerialBits:
-		return fmt.Errorf("its serial number has %d bits, must be positive with %d to %d", bits, minSerialBits, maxSerialBits)
+		return fmt.Errorf("its serial number has %d bits, must be positive with %d to %d",
+			bits, minSerialBits, maxSerialBits)
 	case c.SignatureAlgorithm != algorithm.signature:
 		return fmt.Errorf("its signature is %s, must be %s", c.SignatureAlgorithm, algorithm.signature)
 	case !SameKey(c.PublicKey, public):

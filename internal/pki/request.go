@@ -93,8 +93,8 @@ func (e *fieldChecks) list(field string, values []string, check, same func(strin
 	}
 }
 
-// Request is what a certificate shall say and be used for. It was validated by [NewRequest], can be signed, and can't be
-// changed.
+// Request is what a certificate shall say and be used for. It was validated by [NewRequest], can be signed, and can't
+// be changed.
 type Request struct {
 	names   Names
 	usages  []Usage
@@ -103,8 +103,8 @@ type Request struct {
 	uris    []*url.URL
 }
 
-// NewRequest validates once, and tells everything that is wrong at once: the error is a [FieldErrors]. At least one name
-// and one usage are needed, and a server needs a name that clients look at.
+// NewRequest validates once, and tells everything that is wrong at once: the error is a [FieldErrors]. At least one
+// name and one usage are needed, and a server needs a name that clients look at.
 func NewRequest(names Names, usages []Usage) (Request, error) {
 	var checks fieldChecks
 	checks.usages(usages)
@@ -154,9 +154,11 @@ func (e *fieldChecks) present(names Names, usages []Usage) {
 	seen := len(names.DNSNames) + len(names.IPAddresses) + len(names.URIs)
 	switch {
 	case seen == 0 && slices.Contains(usages, UsageServer):
-		e.add("dnsNames", "a server needs at least one of dnsNames, ipAddresses and uris: clients don't look at anything else")
+		e.add("dnsNames", "a server needs at least one of dnsNames, ipAddresses and uris: "+
+			"clients don't look at anything else")
 	case seen == 0 && len(names.EmailAddresses) == 0 && names.Subject.CommonName == "":
-		e.add("commonName", "no name at all: give at least one of commonName, dnsNames, ipAddresses, uris and emailAddresses")
+		e.add("commonName", "no name at all: give at least one of commonName, dnsNames, ipAddresses, uris "+
+			"and emailAddresses")
 	}
 }
 
