@@ -37,9 +37,9 @@ func NewAuthorityWish(authority *v1alpha1.MTLSAuthority) (AuthorityWish, error) 
 	if spec.Imported != nil {
 		wish.ImportedSecret = spec.Imported.SecretName
 	} else {
-		fields, err := authorityFields(authority)
+		fields, wrong := authorityFields(authority)
 		wish.Fields = fields
-		problems = append(problems, fieldErrors(err)...)
+		problems = append(problems, wrong...)
 	}
 	if len(problems) > 0 {
 		return AuthorityWish{}, problems
@@ -47,7 +47,7 @@ func NewAuthorityWish(authority *v1alpha1.MTLSAuthority) (AuthorityWish, error) 
 	return wish, nil
 }
 
-func authorityFields(authority *v1alpha1.MTLSAuthority) (pki.AuthorityFields, error) {
+func authorityFields(authority *v1alpha1.MTLSAuthority) (pki.AuthorityFields, pki.FieldErrors) {
 	spec := authority.Spec
 	duration, durationErr := parseDuration("duration", spec.Duration, defaultAuthorityDuration)
 	fields := pki.AuthorityFields{
@@ -64,10 +64,10 @@ func authorityFields(authority *v1alpha1.MTLSAuthority) (pki.AuthorityFields, er
 		fields.MaxPathLength = int(*spec.MaxPathLength)
 	}
 	if durationErr != nil {
-		return pki.AuthorityFields{}, durationErr
+		fields.Duration = defaultAuthorityDuration // told already: the rest is looked at as well
 	}
 	_, err := pki.NewAuthorityRequest(fields)
-	return fields, err
+	return fields, fieldErrors(durationErr, err)
 }
 
 func checkDuration(field string, text v1alpha1.Duration) error {

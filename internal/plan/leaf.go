@@ -174,10 +174,19 @@ func (p *LeafPlan) schedule(in LeafInput, now time.Time) {
 		p.Issue = !p.Expiring
 		return
 	}
-	due := in.dueAt(p.Certificate)
-	p.RenewAt = in.renewAt(p.Certificate)
-	p.Expiring = p.RenewAt.IsZero() && !now.Before(due) && now.After(useless)
-	p.Next = soonest(now, p.RenewAt, due, useless.Add(time.Second), p.Certificate.NotAfter)
+	var expiring time.Time
+	if p.RenewAt = in.renewAt(p.Certificate); p.RenewAt.IsZero() {
+		expiring = latest(in.dueAt(p.Certificate), useless.Add(1)) // the first moment after useless
+		p.Expiring = !now.Before(expiring)
+	}
+	p.Next = soonest(now, p.RenewAt, expiring, p.Certificate.NotAfter.Add(time.Second)) // when it has ended, that is told
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // recordFacts keeps the times recorded before where nothing changed.

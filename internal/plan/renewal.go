@@ -50,7 +50,7 @@ func (in LeafInput) renewAt(certificate *x509.Certificate) time.Time {
 
 // jitter is between nothing and a twentieth of life, and always the same for the same certificate.
 func (in LeafInput) jitter(life time.Duration) time.Duration {
-	limit := uint64(life/jitterFraction) / uint64(time.Second)
+	limit := uint64(max(life, 0)/jitterFraction) / uint64(time.Second) //nolint:gosec // not negative
 	if limit == 0 {
 		return 0
 	}
@@ -59,8 +59,12 @@ func (in LeafInput) jitter(life time.Duration) time.Duration {
 	return time.Duration(hash.Sum64()%limit) * time.Second //nolint:gosec // less than a twentieth of a life
 }
 
+// issuedLife is how long a certificate was to live when it was issued. What it was backdated by isn't a part of it: of the
+// shortest certificates that is a third, and they would be renewed three times in one life. A certificate that isn't much
+// older than its CA may be backdated by less.
 func issuedLife(certificate *x509.Certificate) time.Duration {
-	return pki.Validity{NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter}.Life()
+	life := pki.Validity{NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter}.Life()
+	return max(life-pki.Backdate, life/2)
 }
 
 // Renewal tells when a certificate that was just issued is renewed (zero: not under this issuer), and when to decide next.

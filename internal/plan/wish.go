@@ -2,7 +2,7 @@ package plan
 
 import (
 	"errors"
-	"net/netip"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -51,37 +51,43 @@ func NewWish(certificate *v1alpha1.MTLSCertificate, clusterDomain string) (Wish,
 		RenewToken:  certificate.Annotations[v1alpha1.RenewRequestedAtAnnotation],
 	}
 	problems := fieldErrors(requestErr, durationErr, renewErr)
-	problems = append(problems, wish.problems(requestErr == nil, durationErr == nil && renewErr == nil)...)
+	for i := range problems {
+		problems[i].Field = Origin(certificate, clusterDomain, problems[i].Field)
+	}
+	if durationErr == nil && renewErr == nil {
+		problems = append(problems, wish.problems()...)
+	}
 	if len(problems) > 0 {
 		return Wish{}, problems
 	}
 	return wish, nil
 }
 
-// problems are the rules between fields. The schema holds most of them too; it cannot hold those that look at a field
-// and at another's default.
-func (w Wish) problems(namesValid, durationsValid bool) pki.FieldErrors {
+// problems are the rules for durations. The schema holds most of them too; it cannot hold those that look at a field and
+// at another's default.
+func (w Wish) problems() pki.FieldErrors {
 	var problems pki.FieldErrors
-	if namesValid && !w.servable() {
-		problems = append(problems, pki.FieldError{Field: "commonName", Message: "is no DNS name, and programs look for " +
-			"a server's name only in dnsNames and ipAddresses: add one of these"})
-	}
-	if durationsValid && w.Duration < minLeafDuration {
+	if w.Duration < minLeafDuration {
 		problems = append(problems, pki.FieldError{Field: "duration", Message: "must be at least 10m"})
 	}
-	if durationsValid && w.RenewBefore*10 >= w.Duration*9 && w.RenewBefore > 0 {
+	// Divided first: nine times the longest duration of the schema is more than a time.Duration holds.
+	if w.RenewBefore >= w.Duration/10*9 && w.RenewBefore > 0 {
 		problems = append(problems, pki.FieldError{Field: "renewBefore", Message: "must be less than 90 % of duration"})
 	}
 	return problems
 }
 
-// servable: a certificate for servers has a name that clients look at.
-func (w Wish) servable() bool {
-	if !slices.Contains(w.Request.Usages(), pki.UsageServer) {
-		return true
+// Origin names the field of the spec that a name of the request comes from, whose path there is given: the DNS names that
+// serviceName and commonName add stand behind the listed ones.
+func Origin(certificate *v1alpha1.MTLSCertificate, clusterDomain, path string) string {
+	index := 0
+	if _, err := fmt.Sscanf(path, "dnsNames[%d]", &index); err != nil || index < len(certificate.Spec.DNSNames) {
+		return path
 	}
-	names := w.Request.Names()
-	return len(names.DNSNames)+len(names.IPAddresses)+len(names.URIs)+len(names.EmailAddresses) > 0
+	if name := names(certificate, clusterDomain).DNSNames[index]; slices.Contains(commonNameAsDNS(certificate.Spec), name) {
+		return "commonName"
+	}
+	return "serviceName"
 }
 
 // names collects all names of a certificate. What is added to the DNS names comes after the listed ones, so that an
@@ -115,15 +121,21 @@ func serviceNames(certificate *v1alpha1.MTLSCertificate, clusterDomain string) [
 	if reference := certificate.Spec.AuthorityRef.Namespace; reference == "" || reference == namespace {
 		all = append(all, service)
 	}
-	return all
+	return slices.DeleteFunc(all, endsInNumber)
+}
+
+// endsInNumber tells whether programs would read a name as an IP address (RFC 3696, section 2). None looks for such a name
+// in a certificate, though a namespace may be called 2024.
+func endsInNumber(name string) bool {
+	last := name[strings.LastIndex(name, ".")+1:]
+	return strings.Trim(last, "0123456789") == ""
 }
 
 // commonNameAsDNS: Go, Java and browsers don't look for a server's name in the common name (RFC 9525, section 1.4.1).
 func commonNameAsDNS(spec v1alpha1.MTLSCertificateSpec) []string {
 	name := strings.ToLower(spec.CommonName)
 	isName := len(validation.IsDNS1123Subdomain(name)) == 0 || len(validation.IsWildcardDNS1123Subdomain(name)) == 0
-	_, notAnAddress := netip.ParseAddr(name)
-	if !slices.Contains(spec.Usages, v1alpha1.UsageServer) || !isName || notAnAddress == nil {
+	if !slices.Contains(spec.Usages, v1alpha1.UsageServer) || !isName || endsInNumber(name) {
 		return nil
 	}
 	return []string{name}
