@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,14 +139,20 @@ func (r *AuthorityReconciler) importedPair(ctx context.Context, key types.Namesp
 	return plan.ImportedPair{Fingerprint: authority.Issuer().Fingerprint()}, authority, nil
 }
 
-// confirmNone makes sure that the cache misses no generation, before one is made or called lost.
+// confirmNone makes sure that the cache misses no generation, before one is made or called lost. One that lost its labels,
+// by which the cache selects, gets them back.
 func (r *AuthorityReconciler) confirmNone(ctx context.Context, pass *authorityPass) error {
 	live, err := r.liveGenerations(ctx, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
 	}
+	for i := range live {
+		if relabelled, err := r.relabelGeneration(ctx, &live[i]); err != nil || relabelled {
+			return cmp.Or(err, stale(live[i].Name))
+		}
+	}
 	if len(live) > len(pass.generations) {
-		return stale(live[0].SecretName)
+		return stale(live[0].Name)
 	}
 	return nil
 }

@@ -109,13 +109,13 @@ func (r *AuthorityReconciler) deleteGenerations(ctx context.Context, authority t
 	if err != nil {
 		return err
 	}
-	for _, generation := range generations {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: generation.SecretName}}
-		uid := client.Preconditions{UID: new(generation.SecretUID)}
+	for i := range generations {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: generations[i].Name}}
+		uid := client.Preconditions{UID: new(generations[i].UID)}
 		if err := client.IgnoreNotFound(r.Delete(ctx, secret, uid)); err != nil {
 			return err
 		}
-		patch := mergePatch(&metav1.ObjectMeta{UID: generation.SecretUID}, map[string]any{"finalizers": nil}, nil)
+		patch := mergePatch(&metav1.ObjectMeta{UID: generations[i].UID}, map[string]any{"finalizers": nil}, nil)
 		err := r.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
 		if client.IgnoreNotFound(err) != nil {
 			return err

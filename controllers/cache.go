@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"bytes"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -73,7 +75,7 @@ func dropKey(object any) (any, error) {
 	kept := make(map[string][]byte, 2)
 	for _, name := range []string{v1alpha1.CertificateKey, v1alpha1.BundleKey} {
 		if value, found := secret.Data[name]; found {
-			kept[name] = value
+			kept[name] = withoutKey(value)
 		}
 	}
 	secret.Data = kept
@@ -81,6 +83,18 @@ func dropKey(object any) (any, error) {
 	// kubectl apply puts the whole Secret there, with its key.
 	delete(secret.Annotations, corev1.LastAppliedConfigAnnotation)
 	return secret, nil
+}
+
+// keyOmitted stands where a private key stood that somebody put among certificates.
+var keyOmitted = []byte("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n")
+
+// withoutKey returns certificates as they are, and keyOmitted when there is a private key in them: it is refused as the
+// original would be.
+func withoutKey(certificates []byte) []byte {
+	if bytes.Contains(certificates, []byte("PRIVATE KEY")) {
+		return keyOmitted
+	}
+	return certificates
 }
 
 // keepName drops all of an object but what says which object it is.

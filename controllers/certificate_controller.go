@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,7 +95,7 @@ func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) err
 	if pass.secret, err = r.findSecret(ctx, pass.certificate); err != nil {
 		return err
 	}
-	pass.remember(pass.secret)
+	pass.remember(pass.secret, r.clock.Now())
 	if pass.wish, err = plan.NewWish(pass.certificate, r.options.ClusterDomain); err != nil {
 		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err))
 	}
@@ -104,14 +106,17 @@ func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) err
 	return err
 }
 
-// remember the leaf that stands in the Secret.
-func (p *leafPass) remember(secret *corev1.Secret) {
+// remember the leaf that stands in the Secret. When a problem lasts, its message changes with the leaf's end.
+func (p *leafPass) remember(secret *corev1.Secret, now time.Time) {
 	if secret == nil {
 		return
 	}
-	if certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey]); err == nil {
+	certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey])
+	if err == nil && describable(certificates[0]) {
 		p.leaf, p.number = certificates[0], max(generationNumber(secret), 1)
-		p.next = p.leaf.NotAfter.Add(time.Second) // when a problem lasts, its message changes then
+		if ended := p.leaf.NotAfter.Add(time.Second); ended.After(now) {
+			p.next = ended
+		}
 	}
 }
 
@@ -141,7 +146,7 @@ func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
 		return err
 	}
 	if denied != nil {
-		return issueProblem(denied)
+		return r.issueProblem(pass, denied)
 	}
 	if decision.Expiring {
 		own := pass.authority.Namespace == pass.certificate.Namespace
@@ -154,13 +159,13 @@ func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
 
 // issue makes a new certificate and writes it.
 func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decision plan.LeafPlan, order Order) error {
-	key, err := r.leafKey(ctx, pass, decision.ReuseKey)
+	key, err := r.leafKey(ctx, pass, decision)
 	if err != nil {
 		return err
 	}
 	leaf, err := r.issuer.Issue(ctx, order, key.Public())
 	if err != nil {
-		return issueProblem(err)
+		return r.issueProblem(pass, err)
 	}
 	data, err := output.Render(output.Leaf{
 		Certificate: leaf,
@@ -170,7 +175,7 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 		Bundle:      pass.signer.Issuer.Bundle(),
 	})
 	if err != nil {
-		return issueProblem(err)
+		return r.issueProblem(pass, err)
 	}
 	if err := r.write(ctx, pass, issuedTarget(pass, decision, data)); err != nil {
 		return err
@@ -193,7 +198,7 @@ func (r *CertificateReconciler) maintain(ctx context.Context, pass *leafPass, de
 		return nil
 	}
 	pass.renewAt = decision.RenewAt
-	if !decision.Next.IsZero() {
+	if pass.next.IsZero() || !decision.Next.IsZero() && decision.Next.Before(pass.next) {
 		pass.next = decision.Next
 	}
 	if decision.Signed {
@@ -202,9 +207,10 @@ func (r *CertificateReconciler) maintain(ctx context.Context, pass *leafPass, de
 	return r.write(ctx, pass, keptTarget(pass, decision))
 }
 
-// leafKey returns the key for a new certificate: a new one, or that of the Secret.
-func (r *CertificateReconciler) leafKey(ctx context.Context, pass *leafPass, reuse bool) (crypto.Signer, error) {
-	if !reuse {
+// leafKey returns the key for a new certificate: a new one, or that of the Secret if it is what the Secret says of it.
+func (r *CertificateReconciler) leafKey(ctx context.Context, pass *leafPass, decision plan.LeafPlan,
+) (crypto.Signer, error) {
+	if !decision.ReuseKey {
 		return pki.GenerateKey(pass.wish.KeyType)
 	}
 	secret := &corev1.Secret{}
@@ -212,7 +218,10 @@ func (r *CertificateReconciler) leafKey(ctx context.Context, pass *leafPass, reu
 		return nil, err
 	}
 	key, _, err := pki.ParseKey(secret.Data[v1alpha1.PrivateKeyKey])
-	return key, err
+	if err != nil || !pki.SameKey(key.Public(), decision.Certificate.PublicKey) {
+		return pki.GenerateKey(pass.wish.KeyType)
+	}
+	return key, nil
 }
 
 // report writes the status, if it changed, and then tells the events.
@@ -281,12 +290,14 @@ func (p *leafPass) verdict(found *problem, now time.Time) plan.Verdict {
 }
 
 // issueProblem sorts the errors of issuing.
-func issueProblem(err error) error {
+func (r *CertificateReconciler) issueProblem(pass *leafPass, err error) error {
 	if violations, ok := errors.AsType[policy.Violations](err); ok {
+		violations = slices.Clone(violations)
+		for i := range violations {
+			path := strings.TrimPrefix(violations[i].Field, "spec.")
+			violations[i].Field = "spec." + plan.Origin(pass.certificate, r.options.ClusterDomain, path)
+		}
 		return mustAct(v1alpha1.ReasonDenied, "%s", cut(violations.Error()))
-	}
-	if _, ok := errors.AsType[pki.FieldErrors](err); ok {
-		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err)) // what only the CA at hand makes wrong
 	}
 	if violation, ok := errors.AsType[*pki.NameConstraintError](err); ok {
 		return mustAct(v1alpha1.ReasonNameConstraintViolation, "%s", cut(violation.Error()))

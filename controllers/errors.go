@@ -73,15 +73,21 @@ func retry(err error) (ctrl.Result, error) {
 	return ctrl.Result{}, err
 }
 
-// maxText keeps messages short enough for an event, which may have 1024 bytes.
-const maxText = 700
+const (
+	// maxText of a condition leaves room for everything that is wrong with all but the worst of specs.
+	maxText = 4096
+	// maxNote of an event, which the API server takes with 1024 bytes.
+	maxNote = 1000
+)
 
 // cut shortens text from elsewhere.
-func cut(text string) string {
-	if len(text) <= maxText {
+func cut(text string) string { return cutTo(maxText, text) }
+
+func cutTo(limit int, text string) string {
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxText], "") + "…"
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 // notReady of a certificate's authority, told without what its owner alone may know.

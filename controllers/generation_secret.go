@@ -30,11 +30,10 @@ func (s shared) generations(ctx context.Context, authority types.NamespacedName)
 	return observedGenerations(secrets.Items), nil
 }
 
-// liveGenerations are the same, from the API server.
-func (s shared) liveGenerations(ctx context.Context, authority types.NamespacedName) ([]plan.Generation, error) {
+// liveGenerations are the Secrets of the same, from the API server and without their keys; also those that lost a label.
+func (s shared) liveGenerations(ctx context.Context, authority types.NamespacedName) ([]corev1.Secret, error) {
 	secrets := &corev1.SecretList{}
 	err := s.live.List(ctx, secrets, client.InNamespace(authority.Namespace),
-		client.MatchingLabels{v1alpha1.AuthorityLabel: authority.Name},
 		client.MatchingFields{"type": v1alpha1.AuthoritySecretType})
 	if err != nil {
 		return nil, err
@@ -42,7 +41,29 @@ func (s shared) liveGenerations(ctx context.Context, authority types.NamespacedN
 	for i := range secrets.Items {
 		_, _ = dropKey(&secrets.Items[i])
 	}
-	return observedGenerations(secrets.Items), nil
+	return slices.DeleteFunc(secrets.Items, func(secret corev1.Secret) bool {
+		name, labelled := secret.Labels[v1alpha1.AuthorityLabel]
+		if !labelled {
+			name, _ = parseGenerationName(secret.Name)
+		}
+		return name != authority.Name
+	}), nil
+}
+
+// relabelGeneration puts back the labels that a generation Secret was made with, and tells whether some were wrong. Its
+// name is what counts: it cannot be changed.
+func (s shared) relabelGeneration(ctx context.Context, secret *corev1.Secret) (relabelled bool, err error) {
+	authority, number := parseGenerationName(secret.Name)
+	if number == 0 {
+		return false, nil
+	}
+	changes := difference(secret.Labels, generationLabels(authority, number), nil)
+	if len(changes) == 0 {
+		return false, nil
+	}
+	patch := mergePatch(secret, map[string]any{"labels": changes}, nil)
+	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name}}
+	return true, s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
 }
 
 func observedGenerations(secrets []corev1.Secret) []plan.Generation {
@@ -51,7 +72,19 @@ func observedGenerations(secrets []corev1.Secret) []plan.Generation {
 		generations[i] = observedGeneration(&secrets[i])
 	}
 	slices.SortFunc(generations, func(a, b plan.Generation) int { return cmp.Compare(a.Number, b.Number) })
+	refuseUnendorsed(generations)
 	return generations
+}
+
+// refuseUnendorsed leaves only the first usable generation. Whoever may create Secrets can make one with a later number; to
+// be the authority's it would need the endorsement of the one before it, and nothing makes endorsements.
+func refuseUnendorsed(generations []plan.Generation) {
+	first := slices.IndexFunc(generations, func(g plan.Generation) bool { return g.Problem == "" && g.Activated })
+	for i := first + 1; i < len(generations) && first >= 0; i++ {
+		if generations[i].Problem == "" {
+			generations[i].Problem = fmt.Sprintf("generation %d didn't endorse it", generations[first].Number)
+		}
+	}
 }
 
 // observedGeneration is a generation Secret, without its key, as the planner sees it.
@@ -86,6 +119,27 @@ func generationName(authority string, number int64) string {
 	return fmt.Sprintf("%s%s%d", authority, generationInfix, number)
 }
 
+// parseGenerationName is the reverse of generationName; nothing and 0 for other names.
+func parseGenerationName(secretName string) (authority string, number int64) {
+	at := strings.LastIndex(secretName, generationInfix)
+	if at < 0 {
+		return "", 0
+	}
+	authority = secretName[:at]
+	number, err := strconv.ParseInt(secretName[at+len(generationInfix):], 10, 64)
+	if err != nil || number < 1 || generationName(authority, number) != secretName {
+		return "", 0
+	}
+	return authority, number
+}
+
+func generationLabels(authority string, number int64) map[string]string {
+	return map[string]string{
+		v1alpha1.AuthorityLabel:  authority,
+		v1alpha1.GenerationLabel: strconv.FormatInt(number, 10),
+	}
+}
+
 // newGenerationSecret holds a CA for ever: its data is immutable, a finalizer makes deleting it a request, and nobody owns
 // it, since the garbage collector would take the key of a CA that is in use from under the finalizer.
 func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pki.Authority, specHash string, now time.Time,
@@ -98,10 +152,7 @@ func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pk
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: authority.Namespace,
 			Name:      generationName(authority.Name, number),
-			Labels: map[string]string{
-				v1alpha1.AuthorityLabel:  authority.Name,
-				v1alpha1.GenerationLabel: strconv.FormatInt(number, 10),
-			},
+			Labels:    generationLabels(authority.Name, number),
 			Annotations: map[string]string{
 				v1alpha1.CauseAnnotation:       v1alpha1.CauseInitial,
 				v1alpha1.SpecHashAnnotation:    specHash,

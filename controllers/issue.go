@@ -81,6 +81,9 @@ func (i *Issuer) issue(ctx context.Context, order Order, public crypto.PublicKey
 	if err := order.Review(); err != nil {
 		return nil, err
 	}
+	if order.Validity.Life() > order.Duration+pki.Backdate {
+		return nil, fmt.Errorf("validity %s is longer than %s, which policy allowed", order.Validity, order.Duration)
+	}
 	authority, err := i.authority(ctx, order.Authority.Namespace, order.Generation)
 	if err != nil {
 		return nil, err
@@ -101,6 +104,7 @@ func (i *Issuer) authority(ctx context.Context, namespace string, generation pla
 		authority, i.authorities[generation.SecretUID] = loaded, loaded
 	}
 	if authority.Issuer().Fingerprint() != generation.Issuer.Fingerprint() {
+		delete(i.authorities, generation.SecretUID) // whichever of the two is behind: what is read next is up to date
 		return nil, keyUnavailable{fmt.Errorf("the CA in Secret %s/%s is not the one planned with", namespace,
 			generation.SecretName)}
 	}

@@ -160,6 +160,10 @@ func (r *CertificateReconciler) write(ctx context.Context, pass *leafPass, targe
 	// The answer has the key in it: it goes nowhere.
 	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: pass.secret.Namespace, Name: pass.secret.Name}}
 	err := r.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsInvalid(err) && ptr.Deref(pass.secret.Immutable, false) {
+		return mustAct(v1alpha1.ReasonSecretRejected, "the API server refuses Secret %q, since somebody made it immutable: "+
+			"delete it, and it is made anew", pass.secret.Name)
+	}
 	return rejected(err, v1alpha1.ReasonSecretRejected, pass.secret.Name)
 }
 

@@ -3,6 +3,9 @@ package controllers
 import (
 	"context"
 	"crypto/x509"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,7 +37,7 @@ type notice struct{ kind, reason, action, note string }
 
 func (s shared) emit(about client.Object, all ...notice) {
 	for _, e := range all {
-		s.events.Eventf(about, nil, e.kind, e.reason, e.action, "%s", cut(e.note))
+		s.events.Eventf(about, nil, e.kind, e.reason, e.action, "%s", cutTo(maxNote, e.note))
 	}
 }
 
@@ -97,6 +100,26 @@ func transition(before []metav1.Condition, kind string, verdict plan.Verdict, ac
 	return []notice{{corev1.EventTypeWarning, verdict.Reason, action, verdict.Message}}
 }
 
+// Room that status has, see v1alpha1.CertificateStatus.
+const (
+	maxSubject   = 8192
+	maxNames     = 128
+	maxDNSName   = 253
+	maxURI       = 2048
+	maxSerialBit = 256
+)
+
+// describable tells whether status has room for a certificate; a subject can be cut. It has for what the operator makes.
+// What a person put into the Secret may be anything.
+func describable(certificate *x509.Certificate) bool {
+	tooLong := func(name string) bool { return len(name) > maxDNSName }
+	tooLongURI := func(uri *url.URL) bool { return len(uri.String()) > maxURI }
+	return !certificate.NotBefore.IsZero() && !certificate.NotAfter.IsZero() &&
+		certificate.SerialNumber.BitLen() <= maxSerialBit &&
+		len(certificate.DNSNames) <= maxNames && !slices.ContainsFunc(certificate.DNSNames, tooLong) &&
+		len(certificate.URIs) <= maxNames && !slices.ContainsFunc(certificate.URIs, tooLongURI)
+}
+
 // certificateStatus describes an issued certificate.
 func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generation int64) *v1alpha1.CertificateStatus {
 	status := &v1alpha1.CertificateStatus{
@@ -108,7 +131,7 @@ func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generat
 		AuthorityGeneration: generation,
 	}
 	if subject := pki.SubjectText(certificate); subject != "" {
-		status.Subject = new(subject)
+		status.Subject = new(strings.ToValidUTF8(subject[:min(len(subject), maxSubject)], ""))
 	}
 	for _, uri := range certificate.URIs {
 		status.URIs = append(status.URIs, uri.String())

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -125,7 +124,7 @@ func (o *operator) certificatesIn(ctx context.Context, namespace client.Object) 
 
 // authorityOfSecret wakes the authority that a Secret is a generation of, or that wants its name for one.
 func (o *operator) authorityOfSecret(_ context.Context, secret client.Object) []reconcile.Request {
-	name := namedForGenerationOf(secret.GetName())
+	name, _ := parseGenerationName(secret.GetName())
 	if secret, ok := secret.(*corev1.Secret); ok {
 		name = cmp.Or(generationOf(secret), name)
 	}
@@ -133,18 +132,6 @@ func (o *operator) authorityOfSecret(_ context.Context, secret client.Object) []
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: secret.GetNamespace(), Name: name}}}
-}
-
-// namedForGenerationOf is the name of the authority that calls one of its generations so, empty when none would.
-func namedForGenerationOf(secretName string) string {
-	at := strings.LastIndex(secretName, generationInfix)
-	if at < 0 {
-		return ""
-	}
-	if _, err := strconv.ParseUint(secretName[at+len(generationInfix):], 10, 63); err != nil {
-		return ""
-	}
-	return secretName[:at]
 }
 
 // authoritiesOfForeign wakes the authorities that import a Secret or that it stands in the way of.

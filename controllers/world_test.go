@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,6 +35,8 @@ func TestMain(m *testing.M) {
 }
 
 func withAPIServer(m *testing.M) int {
+	ctrl.SetLogger(logged.logger())
+	klog.SetLogger(logged.logger())
 	environment := &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd")},
 		ErrorIfCRDPathMissing: true,
@@ -65,6 +68,7 @@ type world struct {
 	requests  *requests
 	told      *told
 	namespace string
+	stop      context.CancelFunc // ends the operator
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,6 +77,7 @@ func newWorld(t *testing.T) *world {
 	w.admin = newClient(t, apiServer)
 	w.namespace = w.newNamespace("", nil)
 	w.restart()
+	t.Cleanup(func() { w.stop() })
 	return w
 }
 
@@ -90,8 +95,11 @@ func (w *world) restart() {
 		Logger:  log.Log,
 	})
 	w.check(err)
+	if w.stop != nil {
+		w.stop()
+	}
 	ctx, cancel := context.WithCancel(w.ctx)
-	w.t.Cleanup(cancel)
+	w.stop = cancel
 	w.operator, err = newOperator(ctx, mgr, Options{ClusterDomain: "cluster.local", Concurrency: 1, Clock: w.clock})
 	w.check(err)
 	w.told = &told{}

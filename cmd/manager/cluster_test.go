@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -22,6 +23,13 @@ import (
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/controllers"
 )
+
+// cluster is an API server that the manager reaches by a kubeconfig.
+type cluster struct {
+	environment *envtest.Environment
+	typed       *kubernetes.Clientset
+	kubeconfig  string
+}
 
 // TestTheManagerOnARealAPIServer runs the binary as its pods do, from an empty cluster on.
 func TestTheManagerOnARealAPIServer(t *testing.T) {
@@ -54,21 +62,20 @@ func (c *cluster) testEndpoints(t *testing.T) {
 	eventually(t, status(url, "not a token", http.StatusInternalServerError), p)
 	eventually(t, status(url, c.token(t, "nobody"), http.StatusForbidden), p)
 	scraper := c.token(t, "scraper")
-	eventually(t, status(url, scraper, http.StatusOK), p)
-	_, text, err := get(t.Context(), url, scraper)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		`mtls_collector_success{kind="MTLSCertificate"} 1`,
-		`mtls_collector_success{kind="MTLSAuthority"} 1`,
-		`mtls_issuances_total{reason="RenewalDue",result="success"} 0`,
-		`controller_runtime_max_concurrent_reconciles{controller="mtlscertificate"} 3`,
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the metrics lack %s:\n%s", want, text)
+	eventually(t, func(ctx context.Context) error {
+		_, text, err := get(ctx, url, scraper)
+		for _, want := range []string{
+			`mtls_collector_success{kind="MTLSCertificate"} 1`,
+			`mtls_collector_success{kind="MTLSAuthority"} 1`,
+			`mtls_issuances_total{reason="RenewalDue",result="success"} 0`,
+			`controller_runtime_max_concurrent_reconciles{controller="mtlscertificate"} 3`,
+		} {
+			if !strings.Contains(text, want) {
+				return errors.Join(err, fmt.Errorf("the metrics lack %s in:\n%s", want, text))
+			}
 		}
-	}
+		return err
+	}, p)
 	p.stop(t)
 }
 
@@ -93,6 +100,7 @@ func (c *cluster) testHandover(t *testing.T) {
 	one := c.leader(t, lease, "", first)
 	second, probes := c.replica(t)
 	eventually(t, status("http://"+probes+"/readyz", "", http.StatusOK), second)
+	eventually(t, second.logs("Attempting to acquire leader lease"), second)
 	if holder := c.holder(t, lease); holder != one {
 		t.Errorf("the second replica took the Lease from the first: %q, then %q", one, holder)
 	}
@@ -117,13 +125,6 @@ func (c *cluster) testShards(t *testing.T) {
 	c.leader(t, leaseOf([]string{"kube-system", "kube-public"}), "", second)
 	first.stop(t)
 	second.stop(t)
-}
-
-// cluster is an API server that the manager reaches by a kubeconfig.
-type cluster struct {
-	environment *envtest.Environment
-	typed       *kubernetes.Clientset
-	kubeconfig  string
 }
 
 func newCluster(t *testing.T) *cluster {

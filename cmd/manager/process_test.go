@@ -114,6 +114,16 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
+// logs is a check that the log has a text.
+func (p *process) logs(text string) func(context.Context) error {
+	return func(context.Context) error {
+		if !strings.Contains(p.log.String(), text) {
+			return fmt.Errorf("%q isn't in the log", text)
+		}
+		return nil
+	}
+}
+
 // eventually polls until check passes, and fails with its last error and the logs of the processes when it never does.
 func eventually(t *testing.T, check func(ctx context.Context) error, processes ...*process) {
 	t.Helper()

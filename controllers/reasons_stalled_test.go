@@ -1,0 +1,143 @@
+package controllers
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+)
+
+// stalledRow is something that a person must do about an authority that can sign.
+type stalledRow struct {
+	sentence string
+	reason   string
+	spec     func(*v1alpha1.MTLSAuthority) // from the start
+	act      func(*world, *v1alpha1.MTLSAuthority)
+	undo     func(*world, *v1alpha1.MTLSAuthority)
+	message  string // parts, separated by "|"
+}
+
+// stalledRows has every reason of Stalled that goes with Ready=True, of authority "ca" that signs; Secret "walk-through"
+// has a CA made elsewhere, Secret "another" another one.
+var stalledRows = []stalledRow{
+	{
+		sentence: "another common name is wanted", reason: v1alpha1.ReasonRotationNeeded,
+		act: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = "another" })
+		},
+		undo: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = "" })
+		},
+		message: "generation 1 goes on signing|the spec no longer describes it|another MTLSAuthority|undo the change",
+	},
+	{
+		sentence: "the imported pair becomes another one", reason: v1alpha1.ReasonRotationNeeded,
+		spec: imports("walk-through"),
+		act:  func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("another", "walk-through") },
+		undo: func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		message: `generation 1 goes on signing|Secret "walk-through" holds another CA|another MTLSAuthority|undo`,
+	},
+	{
+		sentence: "the imported pair breaks", reason: v1alpha1.ReasonRotationNeeded,
+		spec: imports("walk-through"),
+		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
+			w.editSecret("walk-through", func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("another").Data["tls.key"] })
+		},
+		undo: func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		message: `generation 1 goes on signing|Secret "walk-through": tls.key`,
+	},
+	{
+		sentence: "the Secret of the CA is deleted by hand", reason: v1alpha1.ReasonRotationNeeded,
+		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
+			w.check(w.admin.Delete(w.ctx, w.secret("ca-ca-1")))
+			w.eventually("the cache sees that the Secret is deleted", func() bool {
+				secret := w.secret("ca-ca-1")
+				w.check(w.client.Get(w.ctx, keyOf(secret), secret))
+				return secret.DeletionTimestamp != nil
+			})
+		},
+		message: `generation 1 goes on signing|"ca-ca-1" was deleted and is held by its finalizer`,
+	},
+	{
+		sentence: "the spec of a CA that signs becomes invalid", reason: v1alpha1.ReasonInvalidSpec,
+		act: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) {
+				a.Spec.NameConstraints = &v1alpha1.NameConstraints{
+					Permitted: &v1alpha1.NameConstraintSet{EmailAddresses: []string{"@@"}},
+				}
+			})
+		},
+		undo: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Spec.NameConstraints = nil })
+		},
+		message: `spec.nameConstraints.permitted.emailAddresses[0]|"@@"`,
+	},
+	{
+		sentence: "the authority is deleted while a certificate refers to it", reason: v1alpha1.ReasonInUse,
+		act: func(w *world, a *v1alpha1.MTLSAuthority) {
+			w.certificate("user", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "ca" })
+			w.check(w.admin.Delete(w.ctx, a))
+			w.seesDeletion(a)
+		},
+		message: `held while MTLSCertificates refer to it (in this namespace "user")|Delete them|another authority`,
+	},
+}
+
+// copyData makes the data of one Secret that of another.
+func (w *world) copyData(from, to string) {
+	w.t.Helper()
+	w.editSecret(to, func(s *corev1.Secret) { s.Data = w.secret(from).Data })
+}
+
+// seesDeletion waits until the operator's cache sees that an authority is being deleted.
+func (w *world) seesDeletion(authority *v1alpha1.MTLSAuthority) {
+	w.t.Helper()
+	w.eventually("the cache sees the deletion", func() bool {
+		cached := &v1alpha1.MTLSAuthority{}
+		return w.client.Get(w.ctx, keyOf(authority), cached) != nil || cached.DeletionTimestamp != nil
+	})
+}
+
+func TestEveryReasonToActOnAnAuthorityThatSigns(t *testing.T) {
+	for _, row := range stalledRows {
+		t.Run(row.sentence, func(t *testing.T) {
+			w := newWorld(t)
+			for _, name := range []string{"walk-through", "another"} {
+				w.authority("maker-of-" + name)
+				w.check(w.admin.Create(w.ctx, &corev1.Secret{
+					ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+					Data:       w.secret("maker-of-" + name + "-ca-1").Data,
+				}))
+			}
+			authority := w.authority("ca", func(a *v1alpha1.MTLSAuthority) {
+				if row.spec != nil {
+					row.spec(a)
+				}
+			})
+			w.wantCondition(authority, "Stalled", "False", v1alpha1.ReasonProgressing, "nobody needs to act")
+			w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+			row.act(w, authority)
+			before := w.secretVersions()
+
+			w.reconcileAuthority(authority)
+
+			w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
+			w.wantCondition(authority, "Stalled", "True", row.reason, row.message)
+			w.wantOneEvent("Warning "+row.reason, row.message)
+			w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+			w.wantVersions(before)
+
+			w.issued("hello", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "ca" })
+			w.soundLeaf("hello")
+			if row.undo == nil {
+				return
+			}
+			row.undo(w, authority)
+			w.reconcileAuthority(authority)
+			w.wantCondition(authority, "Stalled", "False", v1alpha1.ReasonProgressing, "")
+			w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+		})
+	}
+}
