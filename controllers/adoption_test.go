@@ -16,7 +16,9 @@ func TestTheDeletionPolicyIsTheOwnerOfTheSecret(t *testing.T) {
 	if owner := metav1.GetControllerOf(w.secret("hello")); owner == nil || owner.UID != certificate.UID {
 		t.Errorf("with Delete the owner is %v", owner)
 	}
-	theirs := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "theirs", UID: "3f0a2a5c-0000-4000-8000-000000000001"}
+	theirs := metav1.OwnerReference{
+		APIVersion: "v1", Kind: "ConfigMap", Name: "theirs", UID: "3f0a2a5c-0000-4000-8000-000000000001",
+	}
 	w.editSecret("hello", func(s *corev1.Secret) { s.OwnerReferences = append(s.OwnerReferences, theirs) })
 	for _, step := range []struct {
 		policy v1alpha1.DeletionPolicy
@@ -32,7 +34,8 @@ func TestTheDeletionPolicyIsTheOwnerOfTheSecret(t *testing.T) {
 		w.wantOnlyChanged(before)
 		w.soundLeaf("hello")
 		secret := w.secret("hello")
-		if got := len(secret.OwnerReferences); got != step.owners || metav1.IsControlledBy(secret, certificate) != (got == 2) {
+		got := len(secret.OwnerReferences)
+		if got != step.owners || metav1.IsControlledBy(secret, certificate) != (got == 2) {
 			t.Errorf("with %s the owners are %v", step.policy, secret.OwnerReferences)
 		}
 		w.wantCertificateAtRest(certificate)

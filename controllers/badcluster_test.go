@@ -275,9 +275,12 @@ func TestNamesOfObjectsThatCannotBe(t *testing.T) {
 		"a certificate's with a control character": {&v1alpha1.MTLSCertificate{}, "a\x07", "metadata.name"},
 		"a certificate's in upper case":            {&v1alpha1.MTLSCertificate{}, "Hello", "metadata.name|lower case"},
 		"a certificate's of 10 KiB":                {&v1alpha1.MTLSCertificate{}, long, "metadata.name|253"},
-		"a certificate's that is an authority's":   {&v1alpha1.MTLSCertificate{}, "my-ca-ca-2", "spec.secretName|set another secretName"},
-		"an authority's of 53 characters":          {&v1alpha1.MTLSAuthority{}, long[:53], "no more than 52 characters"},
-		"an authority's of 10 KiB":                 {&v1alpha1.MTLSAuthority{}, long, "metadata.name|253"},
+		"a certificate's that is an authority's": {
+			&v1alpha1.MTLSCertificate{}, "my-ca-ca-2",
+			"spec.secretName|set another secretName",
+		},
+		"an authority's of 53 characters": {&v1alpha1.MTLSAuthority{}, long[:53], "no more than 52 characters"},
+		"an authority's of 10 KiB":        {&v1alpha1.MTLSAuthority{}, long, "metadata.name|253"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			w := w.in(t)

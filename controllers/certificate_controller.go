@@ -139,8 +139,11 @@ func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
 		Reason:        decision.Reason,
 	}
 	denied := order.Review() // also when nothing is to be issued now: better told today than on the day of renewal
-	if decision.Issue && denied == nil {
+	switch {
+	case decision.Issue && denied == nil:
 		return r.issue(ctx, pass, decision, order)
+	case decision.Issue:
+		r.issuer.metrics.Issued(decision.Reason, resultDenied)
 	}
 	if err := r.maintain(ctx, pass, decision); err != nil {
 		return err
@@ -233,10 +236,10 @@ func (r *CertificateReconciler) report(ctx context.Context, pass *leafPass, err 
 	before, after := pass.certificate, pass.certificate.DeepCopy()
 	notReady := pass.verdict(found, r.clock.Now())
 	after.Status = r.status(pass, notReady, found != nil && found.stalled)
+	r.emit(before, pass.events...) // what they tell is written, whatever becomes of the status
 	if err := r.patchStatus(ctx, before, after, !equalStatus(before.Status, after.Status)); err != nil {
 		return retry(err)
 	}
-	r.emit(before, pass.events...)
 	if found == nil {
 		return r.requeueAt(pass.next), nil
 	}

@@ -66,6 +66,10 @@ var crashes = map[string]func(*world){
 		w.issued("web")
 		edit(w, w.secret("web"), func(s *corev1.Secret) { delete(s.Labels, v1alpha1.GenerationLabel) })
 	},
+	"the labels of a CA are put back": func(w *world) {
+		w.authority("my-ca")
+		w.editSecret("my-ca-ca-1", func(s *corev1.Secret) { s.Labels = nil })
+	},
 	"an authority goes with its CA": func(w *world) {
 		authority := w.authority("my-ca")
 		w.check(w.client.Delete(w.ctx, authority))
@@ -115,7 +119,7 @@ func (r *crashRun) crash(number int, after bool, then func()) map[string]any {
 	r.namespace = r.newNamespace("", nil)
 	r.arrange(r.world)
 	r.issuer.ForgetAll() // so that reading the key of a CA is a request that can fail
-	before := r.secrets()
+	before := r.allSecrets()
 	r.requests.breakRequest(number, after)
 	r.crashed = false
 	r.settle(then)

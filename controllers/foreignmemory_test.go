@@ -33,11 +33,10 @@ const (
 // their metadata, in the form in which caches begin (a watch that sends what there is first).
 func manyForeign(t *testing.T) http.HandlerFunc {
 	return func(response http.ResponseWriter, request *http.Request) {
-		query, accepts := request.URL.Query(), request.Header.Get("Accept")
-		for _, accepted := range strings.Split(accepts, ",") {
-			if !strings.Contains(accepted, "as=PartialObjectMetadata;") {
-				t.Errorf("accepts %q: the data of all Secrets would be sent", accepted)
-			}
+		query := request.URL.Query()
+		preferred, _, _ := strings.Cut(request.Header.Get("Accept"), ",")
+		if !strings.Contains(preferred, "as=PartialObjectMetadata;") {
+			t.Errorf("asks for %q: the data of all Secrets would be sent", preferred)
 		}
 		if got, want := query.Get("labelSelector"), "!"+v1alpha1.GenerationLabel; got != want {
 			t.Errorf("selects %q, want %q", got, want)
@@ -78,7 +77,7 @@ func writeEvent(t *testing.T, to io.Writer, kind, name string, version int, anno
 
 func TestForeignSecretsCostTheirNamesOnly(t *testing.T) {
 	server := httptest.NewServer(manyForeign(t))
-	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	mgr, err := ctrl.NewManager(&rest.Config{Host: server.URL}, ctrl.Options{
 		Scheme:  Scheme(),
 		Metrics: metricsserver.Options{BindAddress: "0"},

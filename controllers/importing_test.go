@@ -64,7 +64,7 @@ func TestTheCAOfTheWalkThroughWorksAsItComesOut(t *testing.T) {
 
 	w.check(w.admin.Delete(w.ctx, w.secret("walk-through")))
 	w.reconcileAuthority(authority)
-	w.wantReady(authority, "True", v1alpha1.ReasonSigning, `generation 1 signs|"walk-through"|is gone; it isn't needed any more`)
+	w.wantReady(authority, "True", v1alpha1.ReasonSigning, `generation 1 signs|"walk-through"|gone; it isn't needed any more`)
 	w.wantCondition(authority, "Stalled", "False", v1alpha1.ReasonProgressing, "")
 	w.wantNoWrites(func() { w.reconcileAuthority(authority) })
 	w.restart()
@@ -109,7 +109,8 @@ func TestAnAuthorityWaitsForTheSecretItImports(t *testing.T) {
 	w.copyData("maker-ca-1", "walk-through")
 	w.reconcileAuthority(authority)
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "")
-	if got, want := w.secret("my-ca-ca-1").Data, w.secret("maker-ca-1").Data; string(got["tls.key"]) != string(want["tls.key"]) {
+	got, want := w.secret("my-ca-ca-1").Data, w.secret("maker-ca-1").Data
+	if string(got["tls.key"]) != string(want["tls.key"]) {
 		t.Error("it isn't the imported key")
 	}
 	w.issued("hello")
@@ -119,11 +120,11 @@ func TestAnAuthorityWaitsForTheSecretItImports(t *testing.T) {
 
 func TestAGenerationThatLosesItsLabelsGetsThemBack(t *testing.T) {
 	for sentence, labels := range map[string]map[string]string{
-		"both":                       nil,
-		"the one that selects":       {"mtls-operator.io/authority": "my-ca"},
-		"the authority":              {"mtls-operator.io/generation": "1"},
-		"the number, for another":    {"mtls-operator.io/authority": "my-ca", "mtls-operator.io/generation": "7"},
-		"the number, for no number":  {"mtls-operator.io/authority": "my-ca", "mtls-operator.io/generation": "x"},
+		"both":                      nil,
+		"the one that selects":      {"mtls-operator.io/authority": "my-ca"},
+		"the authority":             {"mtls-operator.io/generation": "1"},
+		"the number, for another":   {"mtls-operator.io/authority": "my-ca", "mtls-operator.io/generation": "7"},
+		"the number, for no number": {"mtls-operator.io/authority": "my-ca", "mtls-operator.io/generation": "x"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			w := newWorld(t)

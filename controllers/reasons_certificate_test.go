@@ -30,10 +30,12 @@ type certificateRow struct {
 	inTheEnd string
 	// tries is a write that every pass tries in vain.
 	tries string
+	// result of issuing in the metric, if it comes to that.
+	result string
 }
 
-// certificateRows has every reason of Ready=False but SecretConflict, whose rows are the conflictRows. Each is shown with a certificate that has no Secret yet and with one
-// that has.
+// certificateRows has every reason of Ready=False but SecretConflict, whose rows are the conflictRows. Each is shown with
+// a certificate that has no Secret yet and with one that has.
 var certificateRows = []certificateRow{
 	{
 		sentence: "a server has no name that clients look at", reason: v1alpha1.ReasonInvalidSpec,
@@ -48,6 +50,7 @@ var certificateRows = []certificateRow{
 			c.Spec.CommonName, c.Spec.Usages = "my-ca", []v1alpha1.Usage{"Client"}
 		},
 		message: `spec.subject: is the name of the CA itself, "CN=my-ca"|choose another name`, stalled: true, event: true,
+		result: "denied",
 	},
 	{
 		sentence: "there is no such authority in the namespace", reason: v1alpha1.ReasonAuthorityNotFound,
@@ -94,7 +97,7 @@ var certificateRows = []certificateRow{
 			w.authority("strict-ca", func(a *v1alpha1.MTLSAuthority) { a.Spec.MaxLeafDuration = "24h" })
 		},
 		spec:    func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "strict-ca" },
-		message: "spec.duration: 2160h is longer than|at most 24h", stalled: true, event: true,
+		message: "spec.duration: 2160h is longer than|at most 24h", stalled: true, event: true, result: "denied",
 	},
 	{
 		sentence: "the CA's constraints exclude a name", reason: v1alpha1.ReasonNameConstraintViolation,
@@ -106,7 +109,7 @@ var certificateRows = []certificateRow{
 			})
 		},
 		spec:    func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "narrow-ca" },
-		message: `"localhost"|example.com`, stalled: true, event: true,
+		message: `"localhost"|example.com`, stalled: true, event: true, result: "denied",
 	},
 	{
 		sentence: "the API server refuses the Secret", reason: v1alpha1.ReasonSecretRejected,
@@ -117,7 +120,7 @@ var certificateRows = []certificateRow{
 		sentence: "a CA Secret was made up", reason: v1alpha1.ReasonIssuanceFailed,
 		arrange: func(w *world) { w.forgeGeneration("forged-ca") },
 		spec:    func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "forged-ca" },
-		message: "tls.key|isn't the key of the certificate", event: true, again: true,
+		message: "tls.key|isn't the key of the certificate", event: true, again: true, result: "failed",
 	},
 }
 
@@ -161,6 +164,9 @@ func TestEveryReasonNotToBeReadyOfANewCertificate(t *testing.T) {
 			result := row.pass(w, certificate)
 
 			row.verify(w, certificate)
+			if row.result != "" && w.issuances(v1alpha1.ReasonSecretMissing, row.result) != 1 {
+				t.Errorf("the metric of issuances doesn't count one that was %s", row.result)
+			}
 			if w.exists("hello") {
 				t.Error("there is a Secret")
 			}

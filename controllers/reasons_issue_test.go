@@ -30,10 +30,14 @@ var issueRows = []issueRow{
 		return w.secret("hello").Data["tls.crt"][:200]
 	}), "tls.crt"},
 	{"tls.crt is emptied", v1alpha1.ReasonSecretMalformed, put1("tls.crt", func(*world) []byte { return []byte{} }), "tls.crt"},
-	{"tls.key is emptied", v1alpha1.ReasonSecretMalformed, put1("tls.key", func(*world) []byte { return []byte{} }),
-		"tls.key is missing"},
-	{"tls.key is no key", v1alpha1.ReasonSecretMalformed, put1("tls.key", func(*world) []byte { return []byte("secret!") }),
-		"tls.key is not a private key"},
+	{
+		"tls.key is emptied", v1alpha1.ReasonSecretMalformed, put1("tls.key", func(*world) []byte { return []byte{} }),
+		"tls.key is missing",
+	},
+	{
+		"tls.key is no key", v1alpha1.ReasonSecretMalformed, put1("tls.key", func(*world) []byte { return []byte("secret!") }),
+		"tls.key is not a private key",
+	},
 	{"tls.key is another certificate's", v1alpha1.ReasonKeyMismatch, put1("tls.key", func(w *world) []byte {
 		return w.secret("spare").Data["tls.key"]
 	}), "tls.key is not the key of tls.crt"},
@@ -43,11 +47,13 @@ var issueRows = []issueRow{
 	{"the reference goes to another authority", v1alpha1.ReasonIssuerChanged, change(func(c *v1alpha1.MTLSCertificate) {
 		c.Spec.AuthorityRef.Name = "other-ca"
 	}), `wasn't signed by "CN=other-ca"`},
-	{"a pair of another authority stands in the Secret", v1alpha1.ReasonIssuerChanged,
+	{
+		"a pair of another authority stands in the Secret", v1alpha1.ReasonIssuerChanged,
 		func(w *world, _ *v1alpha1.MTLSCertificate) {
 			w.issued("stranger", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "other-ca" })
 			w.editSecret("hello", func(s *corev1.Secret) { s.Data = w.secret("stranger").Data })
-		}, `wasn't signed by "CN=my-ca"`},
+		}, `wasn't signed by "CN=my-ca"`,
+	},
 	{"tls.crt has more in it than the certificate", v1alpha1.ReasonIssuerChanged, put1("tls.crt", func(w *world) []byte {
 		return append(w.secret("hello").Data["tls.crt"], w.secret("spare").Data["tls.crt"]...)
 	}), "tls.crt doesn't hold the issuer's intermediates"},
@@ -102,7 +108,7 @@ func TestEveryReasonToIssue(t *testing.T) {
 			before := w.soundLeaf("hello")
 			w.told.take()
 			row.arrange(w, certificate)
-			counted := w.issuances(row.reason)
+			counted := w.issuances(row.reason, "success")
 			w.requests.reset()
 
 			w.reconcileCertificate(certificate)
@@ -118,7 +124,7 @@ func TestEveryReasonToIssue(t *testing.T) {
 			w.wantReady(certificate, "True", v1alpha1.ReasonIssued, `"hello"`)
 			w.wantCondition(certificate, "Stalled", "False", v1alpha1.ReasonProgressing, "")
 			w.wantOneEvent("Normal "+row.reason, pki.SerialNumber(after)+"|"+row.event)
-			if got := w.issuances(row.reason); got != counted+1 {
+			if got := w.issuances(row.reason, "success"); got != counted+1 {
 				t.Errorf("the metric of issuances went from %v to %v", counted, got)
 			}
 			w.wantCertificateAtRest(certificate)
@@ -126,8 +132,8 @@ func TestEveryReasonToIssue(t *testing.T) {
 	}
 }
 
-func (w *world) issuances(reason string) float64 {
-	return testutil.ToFloat64(w.issuer.metrics.issuances.WithLabelValues(reason, "success"))
+func (w *world) issuances(reason, result string) float64 {
+	return testutil.ToFloat64(w.issuer.metrics.issuances.WithLabelValues(reason, result))
 }
 
 // wantWritesOfOneIssue wants one write of the Secret and one of the status, and nothing but these two.

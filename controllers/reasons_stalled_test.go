@@ -34,9 +34,9 @@ var stalledRows = []stalledRow{
 	},
 	{
 		sentence: "the imported pair becomes another one", reason: v1alpha1.ReasonRotationNeeded,
-		spec: imports("walk-through"),
-		act:  func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("another", "walk-through") },
-		undo: func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		spec:    imports("walk-through"),
+		act:     func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("another", "walk-through") },
+		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
 		message: `generation 1 goes on signing|Secret "walk-through" holds another CA|another MTLSAuthority|undo`,
 	},
 	{
@@ -45,7 +45,7 @@ var stalledRows = []stalledRow{
 		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
 			w.editSecret("walk-through", func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("another").Data["tls.key"] })
 		},
-		undo: func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
 		message: `generation 1 goes on signing|Secret "walk-through": tls.key`,
 	},
 	{

@@ -19,11 +19,11 @@ import (
 // TestEveryReasonHasARow holds the tables of the tests beside this one to api/v1alpha1/reasons.go.
 func TestEveryReasonHasARow(t *testing.T) {
 	shown := map[string][]string{
-		"Reasons to issue a certificate":                               nil,
-		"Reasons of condition Ready=False on an MTLSCertificate":       nil,
-		"Reasons of condition Ready=False on an MTLSAuthority":         nil,
-		"Reasons of condition Ready=True":                              {"Issued", "Signing"},
-		"Reasons of condition Stalled":                                 {"Progressing"},
+		"Reasons to issue a certificate":                         nil,
+		"Reasons of condition Ready=False on an MTLSCertificate": nil,
+		"Reasons of condition Ready=False on an MTLSAuthority":   nil,
+		"Reasons of condition Ready=True":                        {"Issued", "Signing"},
+		"Reasons of condition Stalled":                           {"Progressing"},
 	}
 	add := func(begins, reason string) {
 		// InvalidSpec stands in the first group that it belongs to only.

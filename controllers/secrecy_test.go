@@ -74,7 +74,7 @@ func (s *spy) pass() {
 		}
 	}
 	s.events = append(s.events, s.told.take()...)
-	for _, secret := range s.secrets() {
+	for _, secret := range s.allSecrets() {
 		s.keys.add(&secret)
 	}
 }

@@ -85,7 +85,7 @@ var conflictRows = []conflictRow{
 func TestASecretInTheWayIsLeftAlone(t *testing.T) {
 	for _, row := range conflictRows {
 		t.Run(row.sentence, func(t *testing.T) {
-			onBothPaths(t, func(t *testing.T, w *world) {
+			onBothPaths(t, func(_ *testing.T, w *world) {
 				w.authority("my-ca")
 				secret := row.secret.DeepCopy()
 				secret.Namespace, secret.Name = w.namespace, "hello"

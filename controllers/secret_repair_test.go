@@ -175,8 +175,9 @@ func TestAValidPairThatSomebodyElsePutThereStays(t *testing.T) {
 	if certificate.Status.Certificate.SerialNumber != spare.Status.Certificate.SerialNumber {
 		t.Error("status doesn't tell of the certificate that is there")
 	}
-	data := w.secret("hello").Data
-	if got, want := w.secret("hello").Annotations["mtls-operator.io/pair-hash"], pki.PairHash(data["tls.crt"], data["tls.key"]); got == want {
+	secret := w.secret("hello")
+	hash := pki.PairHash(secret.Data["tls.crt"], secret.Data["tls.key"])
+	if secret.Annotations["mtls-operator.io/pair-hash"] == hash {
 		t.Error("the hash of the pair says that we wrote it")
 	}
 	w.wantCertificateAtRest(certificate)

@@ -40,8 +40,11 @@ func TestALeafSecretHasItsFactsFromTheStart(t *testing.T) {
 	if diff := cmp.Diff(owner, secret.OwnerReferences); diff != "" {
 		t.Errorf("owners (-want +got):\n%s", diff)
 	}
-	if secret.Type != corev1.SecretTypeTLS || len(secret.Data) != 3 || len(secret.Finalizers) > 0 || secret.Immutable != nil {
-		t.Errorf("type %q with %d keys, finalizers %q, immutable %v", secret.Type, len(secret.Data), secret.Finalizers, secret.Immutable)
+	if secret.Type != corev1.SecretTypeTLS || len(secret.Data) != 3 {
+		t.Errorf("type %q with %d keys", secret.Type, len(secret.Data))
+	}
+	if len(secret.Finalizers) > 0 || secret.Immutable != nil {
+		t.Errorf("finalizers %q, immutable %v", secret.Finalizers, secret.Immutable)
 	}
 	ca := w.secret("my-ca-ca-1")
 	if string(secret.Data["ca.crt"]) != string(ca.Data["tls.crt"]) {
@@ -159,16 +162,19 @@ func TestASecretTemplateIsKept(t *testing.T) {
 		{
 			"what is taken from the template is taken from the Secret",
 			&v1alpha1.SecretTemplate{Labels: map[string]v1alpha1.LabelValue{"team": "cart"}},
-			map[string]string{"team": "cart", "theirs": "stays"}, map[string]string{"example.com/theirs": "stays"},
+			map[string]string{"team": "cart", "theirs": "stays"},
+			map[string]string{"example.com/theirs": "stays"},
 		},
 		{
 			"the same labels with another annotation",
 			&v1alpha1.SecretTemplate{Annotations: map[string]v1alpha1.AnnotationValue{"example.com/theirs": "ours"}},
-			map[string]string{"theirs": "stays"}, map[string]string{"example.com/theirs": "ours"},
+			map[string]string{"theirs": "stays"},
+			map[string]string{"example.com/theirs": "ours"},
 		},
 		{
 			"without a template nothing of it is left", nil,
-			map[string]string{"theirs": "stays"}, map[string]string{},
+			map[string]string{"theirs": "stays"},
+			map[string]string{},
 		},
 	} {
 		edit(w, certificate, func(c *v1alpha1.MTLSCertificate) { c.Spec.SecretTemplate = step.template })

@@ -25,7 +25,7 @@ func (w *world) state(before []corev1.Secret) map[string]any {
 	authorities, certificates := &v1alpha1.MTLSAuthorityList{}, &v1alpha1.MTLSCertificateList{}
 	w.check(w.admin.List(w.ctx, authorities, client.InNamespace(w.namespace)))
 	w.check(w.admin.List(w.ctx, certificates, client.InNamespace(w.namespace)))
-	secrets := w.secrets()
+	secrets := w.allSecrets()
 
 	random := []string{w.namespace, "<namespace>"}
 	objects := map[string]client.Object{}
@@ -107,18 +107,11 @@ func describeData(secret *corev1.Secret, before []corev1.Secret) {
 // it, unless a test spoiled these.
 func (w *world) wantConsistentSecrets() {
 	w.t.Helper()
-	for _, secret := range w.secrets() {
+	for _, secret := range w.allSecrets() {
 		if problem := inconsistency(&secret); problem != "" {
 			w.t.Errorf("Secret %q: %s", secret.Name, problem)
 		}
 	}
-}
-
-func (w *world) secrets() []corev1.Secret {
-	w.t.Helper()
-	secrets := &corev1.SecretList{}
-	w.check(w.admin.List(w.ctx, secrets, client.InNamespace(w.namespace)))
-	return secrets.Items
 }
 
 // inconsistency tells what is wrong with the pair and the roots of a Secret, nothing when it can be used.

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -69,15 +70,16 @@ func TestAForgedSecretOfATenantIsPutRight(t *testing.T) {
 		"a CA of theirs behind the leaf": func(secret *corev1.Secret) {
 			secret.Data["tls.crt"] = append(secret.Data["tls.crt"], theirs.certificatePEM()...)
 		},
-		"generation 999":                   label("999"),
-		"a generation that is no number":   label("x"),
-		"a generation below any":           label("0"),
-		"the name of another certificate":  annotate("certificate", "other"),
-		"roots since the future":           annotate("bundle-since", "9999-01-01T00:00:00Z"),
-		"an issuer since no time":          annotate("issuer-since", "yesterday"),
-		"our label as one of its template": annotate("template-keys", `{"labels":["mtls-operator.io/generation"],"annotations":["mtls-operator.io/certificate"]}`),
-		"a template that can't be read":    annotate("template-keys", `{{{`),
-		"the label of an authority":        func(secret *corev1.Secret) { secret.Labels[v1alpha1.AuthorityLabel] = "my-ca" },
+		"generation 999":                  label("999"),
+		"a generation that is no number":  label("x"),
+		"a generation below any":          label("0"),
+		"the name of another certificate": annotate("certificate", "other"),
+		"roots since the future":          annotate("bundle-since", "9999-01-01T00:00:00Z"),
+		"an issuer since no time":         annotate("issuer-since", "yesterday"),
+		"our label as one of its template": annotate("template-keys",
+			`{"labels":["mtls-operator.io/generation"],"annotations":["mtls-operator.io/certificate"]}`),
+		"a template that can't be read": annotate("template-keys", `{{{`),
+		"the label of an authority":     func(secret *corev1.Secret) { secret.Labels[v1alpha1.AuthorityLabel] = "my-ca" },
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			c := newTenancy(t)
@@ -212,7 +214,7 @@ func TestASecretWithTheNameOfAGenerationIsNotTheCA(t *testing.T) {
 				t.Error("the Secret of a person was written")
 			}
 			roots := w.secret(secretName(w.issued("c"))).Data[v1alpha1.BundleKey]
-			if string(roots) != string(w.secret("my-ca-ca-2").Data[v1alpha1.BundleKey]) {
+			if !bytes.Equal(roots, w.secret("my-ca-ca-2").Data[v1alpha1.BundleKey]) {
 				t.Errorf("a certificate is delivered with the roots %q", roots)
 			}
 		})

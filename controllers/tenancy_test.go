@@ -79,39 +79,57 @@ type asked struct{ spec, says string }
 
 // askedByDefault is asked of an authority without allowedNames. What is refused is another's, or anybody's.
 var askedByDefault = map[string]asked{
-	"a Service of its own":                 {`dnsNames: ["hello.{own}.svc"]`, ""},
-	"the same with the cluster's domain":   {`dnsNames: ["hello.{own}.svc.cluster.local"]`, ""},
-	"the same in short":                    {`dnsNames: ["hello.{own}"]`, ""},
-	"all Services of its own":              {`dnsNames: ["*.{own}.svc"]`, ""},
-	"the same as common name":              {`commonName: "hello.{own}.svc"`, ""},
-	"a serviceName":                        {`serviceName: hello`, ""},
-	"a SPIFFE ID of its own":               {`uris: ["spiffe://cluster.local/ns/{own}/sa/hello"]`, ""},
-	"a bare name":                          {`dnsNames: [hello]`, `spec.dnsNames[0]: "hello"`},
-	"localhost":                            {`dnsNames: [localhost]`, `spec.dnsNames[0]: "localhost"`},
-	"a bare name behind its own":           {`dnsNames: ["hello.{own}.svc", hello]`, `spec.dnsNames[1]: "hello"`},
-	"a bare common name":                   {`commonName: hello`, `spec.commonName: "hello"`},
-	"a Service of another":                 {`dnsNames: ["hello.{other}.svc"]`, `spec.dnsNames[0]: "hello.{other}.svc"`},
-	"a Service of another, in full":        {`dnsNames: ["hello.{other}.svc.cluster.local"]`, `spec.dnsNames[0]: "hello.{other}`},
-	"a Service of another, in short":       {`dnsNames: ["hello.{other}"]`, `spec.dnsNames[0]: "hello.{other}"`},
-	"all Services of another":              {`dnsNames: ["*.{other}.svc"]`, `spec.dnsNames[0]: "*.{other}.svc"`},
-	"all Services of all":                  {`dnsNames: ["*.svc.cluster.local"]`, `spec.dnsNames[0]: "*.svc.cluster.local"`},
-	"a Service of the authority's owner":   {`dnsNames: ["hello.{owner}.svc"]`, `spec.dnsNames[0]: "hello.{owner}.svc"`},
-	"the API server":                       {`dnsNames: [kubernetes.default.svc]`, `spec.dnsNames[0]: "kubernetes.default.svc"`},
-	"another as common name":               {`{usages: [Client], commonName: "hello.{other}.svc"}`, `spec.commonName: "hello.{other}.svc"`},
+	"a Service of its own":               {`dnsNames: ["hello.{own}.svc"]`, ""},
+	"the same with the cluster's domain": {`dnsNames: ["hello.{own}.svc.cluster.local"]`, ""},
+	"the same in short":                  {`dnsNames: ["hello.{own}"]`, ""},
+	"all Services of its own":            {`dnsNames: ["*.{own}.svc"]`, ""},
+	"the same as common name":            {`commonName: "hello.{own}.svc"`, ""},
+	"a serviceName":                      {`serviceName: hello`, ""},
+	"a SPIFFE ID of its own":             {`uris: ["spiffe://cluster.local/ns/{own}/sa/hello"]`, ""},
+	"a bare name":                        {`dnsNames: [hello]`, `spec.dnsNames[0]: "hello"`},
+	"localhost":                          {`dnsNames: [localhost]`, `spec.dnsNames[0]: "localhost"`},
+	"a bare name behind its own":         {`dnsNames: ["hello.{own}.svc", hello]`, `spec.dnsNames[1]: "hello"`},
+	"a bare common name":                 {`commonName: hello`, `spec.commonName: "hello"`},
+	"a Service of another":               {`dnsNames: ["hello.{other}.svc"]`, `spec.dnsNames[0]: "hello.{other}.svc"`},
+	"a Service of another, in full":      {`dnsNames: ["hello.{other}.svc.cluster.local"]`, `spec.dnsNames[0]: "hello.{other}`},
+	"a Service of another, in short":     {`dnsNames: ["hello.{other}"]`, `spec.dnsNames[0]: "hello.{other}"`},
+	"all Services of another":            {`dnsNames: ["*.{other}.svc"]`, `spec.dnsNames[0]: "*.{other}.svc"`},
+	"all Services of all":                {`dnsNames: ["*.svc.cluster.local"]`, `spec.dnsNames[0]: "*.svc.cluster.local"`},
+	"a Service of the authority's owner": {`dnsNames: ["hello.{owner}.svc"]`, `spec.dnsNames[0]: "hello.{owner}.svc"`},
+	"the API server":                     {`dnsNames: [kubernetes.default.svc]`, `spec.dnsNames[0]: "kubernetes.default.svc"`},
+	"another as common name": {
+		`{usages: [Client], commonName: "hello.{other}.svc"}`,
+		`spec.commonName: "hello.{other}.svc"`,
+	},
 	"a name in the internet":               {`dnsNames: [www.example.com]`, `spec.dnsNames[0]: "www.example.com"`},
 	"a name under its own in the internet": {`dnsNames: ["{own}.svc.example.com"]`, `spec.dnsNames[0]`},
 	"its own, in another cluster's domain": {`dnsNames: ["hello.{own}.svc.example.com"]`, `spec.dnsNames[0]`},
 	"its namespace alone":                  {`dnsNames: ["{own}"]`, `spec.dnsNames[0]: "{own}"`},
-	"the SPIFFE ID of another":             {`uris: ["spiffe://cluster.local/ns/{other}/sa/hello"]`, `spec.uris[0]: "spiffe://cluster.local/ns/{other}/sa/hello"`},
-	"the same behind its own":              {`uris: ["spiffe://cluster.local/ns/{own}/ns/{other}/sa/x"]`, `spec.uris[0]`},
-	"a SPIFFE ID without namespace":        {`uris: ["spiffe://cluster.local/{own}"]`, `spec.uris[0]`},
-	"the SPIFFE ID of another, as CN":      {`{usages: [Client], commonName: "spiffe://a.b/ns/{other}/sa/x"}`, `spec.commonName: "spiffe`},
-	"an address":                           {`ipAddresses: ["10.0.0.1"]`, `spec.ipAddresses[0]: "10.0.0.1"`},
-	"an address of version 6":              {`ipAddresses: ["fd00::1"]`, `spec.ipAddresses[0]: "fd00::1"`},
-	"its own machine":                      {`ipAddresses: ["127.0.0.1"]`, `spec.ipAddresses[0]: "127.0.0.1"`},
-	"an e-mail address":                    {`{usages: [Client], emailAddresses: ["me@{own}.svc"]}`, `spec.emailAddresses[0]: "me@{own}.svc"`},
-	"a group":                              {`{dnsNames: ["a.{own}.svc"], subject: {organizations: [admins]}}`, `spec.subject.organizations[0]: "admins"`},
-	"a locality that reads as a name":      {`{dnsNames: ["a.{own}.svc"], subject: {localities: ["x/CN=admin"]}}`, `spec.subject.localities[0]`},
+	"the SPIFFE ID of another": {
+		`uris: ["spiffe://cluster.local/ns/{other}/sa/hello"]`,
+		`spec.uris[0]: "spiffe://cluster.local/ns/{other}/sa/hello"`,
+	},
+	"the same behind its own":       {`uris: ["spiffe://cluster.local/ns/{own}/ns/{other}/sa/x"]`, `spec.uris[0]`},
+	"a SPIFFE ID without namespace": {`uris: ["spiffe://cluster.local/{own}"]`, `spec.uris[0]`},
+	"the SPIFFE ID of another, as CN": {
+		`{usages: [Client], commonName: "spiffe://a.b/ns/{other}/sa/x"}`,
+		`spec.commonName: "spiffe`,
+	},
+	"an address":              {`ipAddresses: ["10.0.0.1"]`, `spec.ipAddresses[0]: "10.0.0.1"`},
+	"an address of version 6": {`ipAddresses: ["fd00::1"]`, `spec.ipAddresses[0]: "fd00::1"`},
+	"its own machine":         {`ipAddresses: ["127.0.0.1"]`, `spec.ipAddresses[0]: "127.0.0.1"`},
+	"an e-mail address": {
+		`{usages: [Client], emailAddresses: ["me@{own}.svc"]}`,
+		`spec.emailAddresses[0]: "me@{own}.svc"`,
+	},
+	"a group": {
+		`{dnsNames: ["a.{own}.svc"], subject: {organizations: [admins]}}`,
+		`spec.subject.organizations[0]: "admins"`,
+	},
+	"a locality that reads as a name": {
+		`{dnsNames: ["a.{own}.svc"], subject: {localities: ["x/CN=admin"]}}`,
+		`spec.subject.localities[0]`,
+	},
 }
 
 func TestATenantGetsNamesOfItsOwnNamespaceOnly(t *testing.T) {
@@ -158,9 +176,15 @@ func TestNamesThatGiveRightsAreForNobody(t *testing.T) {
 	}
 	c := newTenancy(t, anyName)
 	for sentence, asked := range map[string]asked{
-		"as common name":     {`{usages: [Client], commonName: "System:node:a"}`, "spec.commonName"},
-		"as organization":    {`{dnsNames: ["hello.{own}"], subject: {organizations: ["system:masters"]}}`, "spec.subject.organizations[0]"},
-		"as part of the one": {`{dnsNames: ["hello.{own}"], subject: {organizationalUnits: ["system:x"]}}`, "spec.subject.organizationalUnits[0]"},
+		"as common name": {`{usages: [Client], commonName: "System:node:a"}`, "spec.commonName"},
+		"as organization": {
+			`{dnsNames: ["hello.{own}"], subject: {organizations: ["system:masters"]}}`,
+			"spec.subject.organizations[0]",
+		},
+		"as part of the one": {
+			`{dnsNames: ["hello.{own}"], subject: {organizationalUnits: ["system:x"]}}`,
+			"spec.subject.organizationalUnits[0]",
+		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			c := c.in(t)
@@ -177,7 +201,8 @@ func TestNamesThatGiveRightsAreForNobody(t *testing.T) {
 func TestEveryNameThatIsNotGivenIsToldAtOnce(t *testing.T) {
 	c := newTenancy(t, func(authority *v1alpha1.MTLSAuthority) { authority.Spec.MaxLeafDuration = "24h" })
 	certificate := c.asks("c", `{commonName: a b, dnsNames: [x, "y.{own}", z], ipAddresses: ["10.0.0.1"], duration: 25h}`)
-	c.wantReady(certificate, metav1.ConditionFalse, v1alpha1.ReasonDenied, "spec.commonName|spec.dnsNames[0]|spec.dnsNames[2]|spec.ipAddresses[0]|spec.duration|24h")
+	c.wantReady(certificate, metav1.ConditionFalse, v1alpha1.ReasonDenied,
+		"spec.commonName|spec.dnsNames[0]|spec.dnsNames[2]|spec.ipAddresses[0]|spec.duration|24h")
 }
 
 func TestAServiceHasABareNameOnlyBesideItsAuthority(t *testing.T) {
@@ -207,25 +232,43 @@ func TestAllowedNamesAllowsExactlyThese(t *testing.T) {
 			"spiffe://td.example.com/ns/{namespace}/*", "*@{namespace}.example.com",
 		}
 	}).wantAsked(t, map[string]asked{
-		"a Service of its own":            {`dnsNames: ["hello.{own}.svc"]`, ""},
-		"a name in the internet":          {`dnsNames: [pay.example.com]`, ""},
-		"a name under it":                 {`dnsNames: [eu.pay.example.com]`, ""},
-		"an address of the range":         {`ipAddresses: ["10.0.0.7"]`, ""},
-		"an organization":                 {`{dnsNames: [pay.example.com], subject: {organizations: [payments]}}`, ""},
-		"a common name":                   {`{commonName: "client of {own}", dnsNames: [pay.example.com]}`, ""},
-		"a SPIFFE ID":                     {`uris: ["spiffe://td.example.com/ns/{own}/sa/a"]`, ""},
-		"an e-mail address":               {`{usages: [Client], emailAddresses: ["me@{own}.example.com"]}`, ""},
-		"a default name, not listed":      {`dnsNames: ["hello.{own}"]`, `spec.dnsNames[0]: "hello.{own}"`},
-		"a serviceName, of which one is":  {`serviceName: hello`, `spec.serviceName: "hello.{own}"`},
-		"a name two labels under it":      {`dnsNames: [a.b.pay.example.com]`, `spec.dnsNames[0]: "a.b.pay.example.com"`},
-		"a name that ends alike":          {`dnsNames: [xpay.example.com]`, `spec.dnsNames[0]: "xpay.example.com"`},
-		"a name above it":                 {`dnsNames: [example.com]`, `spec.dnsNames[0]: "example.com"`},
-		"an address beside the range":     {`ipAddresses: ["10.0.1.7"]`, `spec.ipAddresses[0]: "10.0.1.7"`},
-		"an organization beside it":       {`{dnsNames: [pay.example.com], subject: {organizations: [admins]}}`, `spec.subject.organizations[0]: "admins"`},
-		"the organization as common name": {`{dnsNames: [pay.example.com], commonName: O=payments}`, `spec.commonName: "O=payments"`},
-		"another's common name":           {`{dnsNames: [pay.example.com], commonName: "client of {other}"}`, `spec.commonName: "client of {other}"`},
-		"another's SPIFFE ID":             {`uris: ["spiffe://td.example.com/ns/{other}/sa/a"]`, `spec.uris[0]: "spiffe://td.example.com/ns/{other}`},
-		"another trust domain":            {`uris: ["spiffe://cluster.local/ns/{own}/sa/a"]`, `spec.uris[0]: "spiffe://cluster.local/`},
-		"another's e-mail address":        {`{usages: [Client], emailAddresses: ["me@{other}.example.com"]}`, `spec.emailAddresses[0]: "me@{other}`},
+		"a Service of its own":           {`dnsNames: ["hello.{own}.svc"]`, ""},
+		"a name in the internet":         {`dnsNames: [pay.example.com]`, ""},
+		"a name under it":                {`dnsNames: [eu.pay.example.com]`, ""},
+		"an address of the range":        {`ipAddresses: ["10.0.0.7"]`, ""},
+		"an organization":                {`{dnsNames: [pay.example.com], subject: {organizations: [payments]}}`, ""},
+		"a common name":                  {`{commonName: "client of {own}", dnsNames: [pay.example.com]}`, ""},
+		"a SPIFFE ID":                    {`uris: ["spiffe://td.example.com/ns/{own}/sa/a"]`, ""},
+		"an e-mail address":              {`{usages: [Client], emailAddresses: ["me@{own}.example.com"]}`, ""},
+		"a default name, not listed":     {`dnsNames: ["hello.{own}"]`, `spec.dnsNames[0]: "hello.{own}"`},
+		"a serviceName, of which one is": {`serviceName: hello`, `spec.serviceName: "hello.{own}"`},
+		"a name two labels under it":     {`dnsNames: [a.b.pay.example.com]`, `spec.dnsNames[0]: "a.b.pay.example.com"`},
+		"a name that ends alike":         {`dnsNames: [xpay.example.com]`, `spec.dnsNames[0]: "xpay.example.com"`},
+		"a name above it":                {`dnsNames: [example.com]`, `spec.dnsNames[0]: "example.com"`},
+		"an address beside the range":    {`ipAddresses: ["10.0.1.7"]`, `spec.ipAddresses[0]: "10.0.1.7"`},
+		"an organization beside it": {
+			`{dnsNames: [pay.example.com], subject: {organizations: [admins]}}`,
+			`spec.subject.organizations[0]: "admins"`,
+		},
+		"the organization as common name": {
+			`{dnsNames: [pay.example.com], commonName: O=payments}`,
+			`spec.commonName: "O=payments"`,
+		},
+		"another's common name": {
+			`{dnsNames: [pay.example.com], commonName: "client of {other}"}`,
+			`spec.commonName: "client of {other}"`,
+		},
+		"another's SPIFFE ID": {
+			`uris: ["spiffe://td.example.com/ns/{other}/sa/a"]`,
+			`spec.uris[0]: "spiffe://td.example.com/ns/{other}`,
+		},
+		"another trust domain": {
+			`uris: ["spiffe://cluster.local/ns/{own}/sa/a"]`,
+			`spec.uris[0]: "spiffe://cluster.local/`,
+		},
+		"another's e-mail address": {
+			`{usages: [Client], emailAddresses: ["me@{other}.example.com"]}`,
+			`spec.emailAddresses[0]: "me@{other}`,
+		},
 	})
 }

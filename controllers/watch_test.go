@@ -36,34 +36,41 @@ func TestWhoIsWokenByAChange(t *testing.T) {
 	w.certificate("d", refer("", "my-ca")) // another one of that name
 	w.namespace = home
 
+	ofSecret, toAuthority, ofForeign := w.certificatesOfSecret, w.authorityOfSecret, w.authoritiesOfForeign
 	for _, test := range []struct {
 		sentence string
 		woken    func() []reconcile.Request
 		want     []string
 	}{
-		{"its own Secret changes", w.by(w.certificatesOfSecret, ours(home, "shop-tls")), []string{"home/a"}},
-		{"a foreign Secret of that name", w.by(w.certificatesOfSecret, foreign(home, "shop-tls")), []string{"home/a"}},
-		{"a Secret of the certificate's own name", w.by(w.certificatesOfSecret, ours(home, "b")), []string{"home/b"}},
-		{"the certificate's name, but its Secret has another", w.by(w.certificatesOfSecret, ours(home, "a")), nil},
-		{"the Secret of one of its name elsewhere", w.by(w.certificatesOfSecret, ours(tenant, "shop-tls")), []string{"tenant/c"}},
-		{"a CA generation", w.by(w.certificatesOfSecret, generation(home, "my-ca")), []string{"home/a", "tenant/c"}},
-		{"a CA generation of one of its name elsewhere", w.by(w.certificatesOfSecret, generation(tenant, "my-ca")), []string{"tenant/d"}},
-		{"a Secret that concerns nobody", w.by(w.certificatesOfSecret, foreign(home, "x")), nil},
+		{"its own Secret changes", w.by(ofSecret, ours(home, "shop-tls")), []string{"home/a"}},
+		{"a foreign Secret of that name", w.by(ofSecret, foreign(home, "shop-tls")), []string{"home/a"}},
+		{"a Secret of the certificate's own name", w.by(ofSecret, ours(home, "b")), []string{"home/b"}},
+		{"the certificate's name, but its Secret has another", w.by(ofSecret, ours(home, "a")), nil},
+		{"the Secret of one of its name elsewhere", w.by(ofSecret, ours(tenant, "shop-tls")), []string{"tenant/c"}},
+		{"a CA generation", w.by(ofSecret, generation(home, "my-ca")), []string{"home/a", "tenant/c"}},
+		{"a CA generation of one of its name elsewhere", w.by(ofSecret, generation(tenant, "my-ca")), []string{"tenant/d"}},
+		{"a Secret that concerns nobody", w.by(ofSecret, foreign(home, "x")), nil},
 		{"its authority", w.by(w.certificatesOfAuthority, authorityNamed(home, "my-ca")), []string{"home/a", "tenant/c"}},
 		{"an authority without certificates", w.by(w.certificatesOfAuthority, authorityNamed(home, "x")), nil},
 		{"the labels of its namespace", w.by(w.certificatesIn, namespaceNamed(tenant)), []string{"tenant/c", "tenant/d"}},
 
-		{"an authority by its generation", w.by(w.authorityOfSecret, generation(home, "my-ca")), []string{"home/my-ca"}},
-		{"no authority by a leaf Secret", w.by(w.authorityOfSecret, ours(home, "shop-tls")), nil},
-		{"an authority by a Secret that has a name it wants", w.by(w.authorityOfSecret, ours(home, "my-ca-ca-2")), []string{"home/my-ca"}},
-		{"the same, when it is foreign", w.by(w.authoritiesOfForeign, foreign(home, "my-ca-ca-2")), []string{"home/my-ca"}},
-		{"no authority by a number written in another way", w.by(w.authoritiesOfForeign, foreign(home, "my-ca-ca-02")), nil},
-		{"no authority by number nought", w.by(w.authoritiesOfForeign, foreign(home, "my-ca-ca-0")), nil},
-		{"no authority without a name", w.by(w.authoritiesOfForeign, foreign(home, "-ca-1")), nil},
-		{"an authority by the Secret it imports", w.by(w.authoritiesOfForeign, foreign(home, "walk-through")), []string{"home/importing-ca"}},
-		{"no authority by such a Secret elsewhere", w.by(w.authoritiesOfForeign, foreign(tenant, "walk-through")), nil},
+		{"an authority by its generation", w.by(toAuthority, generation(home, "my-ca")), []string{"home/my-ca"}},
+		{"no authority by a leaf Secret", w.by(toAuthority, ours(home, "shop-tls")), nil},
+		{"an authority by a Secret with a name it wants", w.by(toAuthority, ours(home, "my-ca-ca-2")), []string{"home/my-ca"}},
+		{"the same, when it is foreign", w.by(ofForeign, foreign(home, "my-ca-ca-2")), []string{"home/my-ca"}},
+		{"no authority by a number written in another way", w.by(ofForeign, foreign(home, "my-ca-ca-02")), nil},
+		{"no authority by number nought", w.by(ofForeign, foreign(home, "my-ca-ca-0")), nil},
+		{"no authority without a name", w.by(ofForeign, foreign(home, "-ca-1")), nil},
+		{
+			"an authority by the Secret it imports", w.by(ofForeign, foreign(home, "walk-through")),
+			[]string{"home/importing-ca"},
+		},
+		{"no authority by such a Secret elsewhere", w.by(ofForeign, foreign(tenant, "walk-through")), nil},
 
-		{"an authority that goes, by a certificate of it", w.by(w.authorityLeft, referring(a, "going-ca")), []string{"home/going-ca"}},
+		{
+			"an authority that goes, by a certificate of it", w.by(w.authorityLeft, referring(a, "going-ca")),
+			[]string{"home/going-ca"},
+		},
 		{"no authority that stays, by a certificate", w.by(w.authorityLeft, a), nil},
 		{"no authority that there isn't", w.by(w.authorityLeft, referring(a, "none")), nil},
 	} {
@@ -146,7 +153,9 @@ func TestWhichChangesAreLookedAt(t *testing.T) {
 		before, after client.Object
 		want          bool
 	}{
-		{"a certificate's spec", specOrRequestChanged(), same, certificate(func(c *v1alpha1.MTLSCertificate) { c.Generation = 2 }), true},
+		{"a certificate's spec", specOrRequestChanged(), same, certificate(func(c *v1alpha1.MTLSCertificate) {
+			c.Generation = 2
+		}), true},
 		{"a request to renew", specOrRequestChanged(), same, renewal("1"), true},
 		{"another request to renew", specOrRequestChanged(), renewal("1"), renewal("2"), true},
 		{"the same request to renew", specOrRequestChanged(), renewal("1"), renewal("1"), false},
@@ -156,7 +165,9 @@ func TestWhichChangesAreLookedAt(t *testing.T) {
 		{"a certificate's status, which is ours", specOrRequestChanged(), same, certificate(func(c *v1alpha1.MTLSCertificate) {
 			c.Status.SecretName, c.ResourceVersion = "x", "2"
 		}), false},
-		{"an authority's spec", abilityChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) { a.Generation = 2 }), true},
+		{"an authority's spec", abilityChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
+			a.Generation = 2
+		}), true},
 		{"an authority that stops to sign", abilityChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
 			a.Status.Conditions = ready("False", "generation 1 signs")
 		}), true},
@@ -174,8 +185,11 @@ func TestWhichChangesAreLookedAt(t *testing.T) {
 		if got := test.predicate.Update(event.UpdateEvent{ObjectOld: test.before, ObjectNew: test.after}); got != test.want {
 			t.Errorf("%s: is looked at: %v, want %v", test.sentence, got, test.want)
 		}
-		if !test.predicate.Create(event.CreateEvent{Object: test.after}) || !test.predicate.Delete(event.DeleteEvent{Object: test.after}) {
-			t.Errorf("%s: an object that comes or goes isn't looked at", test.sentence)
+		if !test.predicate.Create(event.CreateEvent{Object: test.after}) {
+			t.Errorf("%s: an object that comes isn't looked at", test.sentence)
+		}
+		if !test.predicate.Delete(event.DeleteEvent{Object: test.after}) {
+			t.Errorf("%s: an object that goes isn't looked at", test.sentence)
 		}
 	}
 }

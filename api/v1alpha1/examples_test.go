@@ -8,15 +8,16 @@ var (
 )
 
 const (
-	ownOf       = ": an imported authority has its own"
-	notSystem   = "must not begin with system: - Kubernetes gives such names rights"
-	dnsDomain   = "must be a lower-case DNS name such as example.com, without a leading dot"
-	ipRange     = "must be a network such as 10.0.0.0/8, with no bits set behind its prefix"
-	starsIn     = "* must be a whole label of a DNS name, or be in a URI or an e-mail address"
-	noCAName    = "must not end in -ca-<number>: such names belong to the Secrets of authorities; set another secretName"
-	immutable   = "cannot be changed, since pods mount the Secret by this name; make another MTLSCertificate"
-	someName    = "set at least one of dnsNames, serviceName, ipAddresses, uris, emailAddresses or commonName"
-	dnsName     = "must be a lower-case DNS name such as hello.example.com or *.example.com; write IP addresses into ipAddresses and non-ASCII names in their xn-- form"
+	ownOf     = ": an imported authority has its own"
+	notSystem = "must not begin with system: - Kubernetes gives such names rights"
+	dnsDomain = "must be a lower-case DNS name such as example.com, without a leading dot"
+	ipRange   = "must be a network such as 10.0.0.0/8, with no bits set behind its prefix"
+	starsIn   = "* must be a whole label of a DNS name, or be in a URI or an e-mail address"
+	noCAName  = "must not end in -ca-<number>: such names belong to the Secrets of authorities; set another secretName"
+	immutable = "cannot be changed, since pods mount the Secret by this name; make another MTLSCertificate"
+	someName  = "set at least one of dnsNames, serviceName, ipAddresses, uris, emailAddresses or commonName"
+	dnsName   = "must be a lower-case DNS name such as hello.example.com or *.example.com; " +
+		"write IP addresses into ipAddresses and non-ASCII names in their xn-- form"
 	ipAddress   = "must be an IP address in its canonical form, such as 10.0.0.1 or fd00::1"
 	uri         = "must be an absolute URI such as spiffe://example.com/ns/shop/sa/cart"
 	email       = "must be an ASCII address of the form local@domain"
@@ -25,6 +26,11 @@ const (
 	secretName  = "must be a name that a Secret can have: lower-case letters, digits, '-' and '.'"
 	serviceName = "must be the name of a Service: lower-case letters, digits and '-'"
 	qualified   = "every key must be a qualified name such as team or example.com/team"
+	notBoth     = "set selfSigned or imported, not both"
+	leastLife   = "must be at least 10m, the least duration of a certificate"
+	placeholder = "{namespace} is the only placeholder there is"
+	aSecret     = "must be the name of a Secret"
+	noOldForm   = "must be PKCS8 for ED25519, which has no traditional form"
 	reserved    = "keys under mtls-operator.io/, kubernetes.io/ and k8s.io/ are reserved (app.kubernetes.io/ is allowed)"
 )
 
@@ -35,39 +41,26 @@ var refusals = map[string]refusal{
 		kind: authority, name: long53, field: "metadata",
 		message: "name must be no more than 52 characters: the names of the authority's Secrets are made from it",
 	},
-	"selfSigned beside imported": {
-		kind: authority, spec: `{imported: {secretName: a}}`,
-		field: "spec.imported", message: "set selfSigned or imported, not both",
-	},
+	"selfSigned beside imported":               ca(`{imported: {secretName: a}}`, "spec.imported", notBoth),
 	"commonName of an imported authority":      own("commonName", `x`),
 	"subject of an imported authority":         own("subject", `{organizations: [x]}`),
 	"privateKey of an imported authority":      own("privateKey", `{type: RSA2048}`),
 	"duration of an imported authority":        own("duration", `24h`),
 	"maxPathLength of an imported authority":   own("maxPathLength", `0`),
 	"nameConstraints of an imported authority": own("nameConstraints", `{permitted: {dnsDomains: [x]}}`),
-	"an authority of less than an hour": {
-		kind: authority, spec: `{duration: 59m59s}`, field: "spec.duration", message: "must be at least 1h",
-	},
-	"an authority of no time": {kind: authority, spec: `{duration: 0h}`, field: "spec.duration", message: "must be at least 1h"},
-	"a longest life below the least": {
-		kind: authority, spec: `{maxLeafDuration: 9m59s}`,
-		field: "spec.maxLeafDuration", message: "must be at least 10m, the least duration of a certificate",
-	},
-	"a placeholder that isn't one": {
-		kind: authority, spec: `{allowedNames: ["a", "{ns}.example.com"]}`,
-		field: "spec.allowedNames[1]", message: "{namespace} is the only placeholder there is",
-	},
-	"a star in a label":               {kind: authority, spec: `{allowedNames: ["a*.b"]}`, field: "spec.allowedNames[0]", message: starsIn},
-	"a star in an organization":       {kind: authority, spec: `{allowedNames: ["O=*"]}`, field: "spec.allowedNames[0]", message: starsIn},
-	"a star in a scheme":              {kind: authority, spec: `{allowedNames: ["*://a/b"]}`, field: "spec.allowedNames[0]", message: starsIn},
-	"Selector without a selector":     selector(`{from: Selector}`),
-	"a selector with All":             selector(`{from: All, selector: {}}`),
-	"a selector with nothing said":    selector(`{selector: {}}`),
-	"an authority called like a node": {kind: authority, spec: `{commonName: "system:ca"}`, field: "spec.commonName", message: notSystem},
-	"a Secret that cannot be": {
-		kind: authority, spec: `{selfSigned: null, imported: {secretName: A_b}}`,
-		field: "spec.imported.secretName", message: "must be the name of a Secret",
-	},
+	"an authority of less than an hour":        ca(`{duration: 59m59s}`, "spec.duration", "must be at least 1h"),
+	"an authority of no time":                  ca(`{duration: 0h}`, "spec.duration", "must be at least 1h"),
+	"a longest life below the least":           ca(`{maxLeafDuration: 9m59s}`, "spec.maxLeafDuration", leastLife),
+	"a placeholder that isn't one":             ca(`{allowedNames: ["a", "{ns}.example.com"]}`, "spec.allowedNames[1]", placeholder),
+	"a star in a label":                        ca(`{allowedNames: ["a*.b"]}`, "spec.allowedNames[0]", starsIn),
+	"a star in an organization":                ca(`{allowedNames: ["O=*"]}`, "spec.allowedNames[0]", starsIn),
+	"a star in a scheme":                       ca(`{allowedNames: ["*://a/b"]}`, "spec.allowedNames[0]", starsIn),
+	"Selector without a selector":              selector(`{from: Selector}`),
+	"a selector with All":                      selector(`{from: All, selector: {}}`),
+	"a selector with nothing said":             selector(`{selector: {}}`),
+	"an authority called like a node":          ca(`{commonName: "system:ca"}`, "spec.commonName", notSystem),
+	"a Secret that cannot be": ca(`{selfSigned: null, imported: {secretName: A_b}}`,
+		"spec.imported.secretName", aSecret),
 	"a permitted domain with a leading dot": constraint("permitted", "dnsDomains", ".example.com", dnsDomain),
 	"a permitted domain in upper case":      constraint("permitted", "dnsDomains", "Example.com", dnsDomain),
 	"a permitted domain that is an address": constraint("permitted", "dnsDomains", "10.0.0.1", dnsDomain),
@@ -76,9 +69,7 @@ var refusals = map[string]refusal{
 	"an excluded range that is an address":  constraint("excluded", "ipRanges", "10.0.0.1", ipRange),
 
 	// MTLSCertificate
-	"a Secret called like an authority's": {
-		kind: certificate, spec: `{secretName: my-ca-ca-2}`, field: "spec.secretName", message: noCAName,
-	},
+	"a Secret called like an authority's": mcert(`{secretName: my-ca-ca-2}`, "spec.secretName", noCAName),
 	"a certificate called like an authority's Secret": {
 		kind: certificate, name: "my-ca-ca-1", field: "spec.secretName", message: noCAName,
 	},
@@ -91,24 +82,18 @@ var refusals = map[string]refusal{
 	"the Secret's name taken away": {
 		kind: certificate, before: `{secretName: a}`, spec: `{}`, field: "spec.secretName", message: immutable,
 	},
-	"no name at all": {kind: certificate, spec: `{commonName: null}`, field: "spec.dnsNames", message: someName},
-	"no name but a subject": {
-		kind: certificate, spec: `{commonName: null, subject: {organizations: [x]}}`, field: "spec.dnsNames", message: someName,
-	},
-	"a life of less than ten minutes": {
-		kind: certificate, spec: `{duration: 9m59s}`, field: "spec.duration", message: "must be at least 10m",
-	},
-	"no life":                    {kind: certificate, spec: `{duration: 0s}`, field: "spec.duration", message: "must be at least 10m"},
-	"renewed at once":            {kind: certificate, spec: `{duration: 10h, renewBefore: 9h}`, field: "spec.renewBefore", message: tooEarly},
-	"renewed before it is made":  {kind: certificate, spec: `{duration: 10h, renewBefore: 11h}`, field: "spec.renewBefore", message: tooEarly},
-	"renewed early by default":   {kind: certificate, spec: `{renewBefore: 1944h}`, field: "spec.renewBefore", message: tooEarly},
-	"renewed at its end":         {kind: certificate, spec: `{renewBefore: 0s}`, field: "spec.renewBefore", message: tooLate},
-	"renewed just before":        {kind: certificate, spec: `{renewBefore: 59s}`, field: "spec.renewBefore", message: tooLate},
-	"an authority that can't be": reference(`{name: A}`, "name", "must be the name of an MTLSAuthority"),
-	"a namespace that can't be":  reference(`{name: a, namespace: a.b}`, "namespace", "must be the name of a namespace"),
-	"a client called like a node": {
-		kind: certificate, spec: `{commonName: "system:node:a"}`, field: "spec.commonName", message: notSystem,
-	},
+	"no name at all":                     mcert(`{commonName: null}`, "spec.dnsNames", someName),
+	"no name but a subject":              mcert(`{commonName: null, subject: {organizations: [x]}}`, "spec.dnsNames", someName),
+	"a life of less than ten minutes":    mcert(`{duration: 9m59s}`, "spec.duration", "must be at least 10m"),
+	"no life":                            mcert(`{duration: 0s}`, "spec.duration", "must be at least 10m"),
+	"renewed at once":                    mcert(`{duration: 10h, renewBefore: 9h}`, "spec.renewBefore", tooEarly),
+	"renewed before it is made":          mcert(`{duration: 10h, renewBefore: 11h}`, "spec.renewBefore", tooEarly),
+	"renewed early by default":           mcert(`{renewBefore: 1944h}`, "spec.renewBefore", tooEarly),
+	"renewed at its end":                 mcert(`{renewBefore: 0s}`, "spec.renewBefore", tooLate),
+	"renewed just before":                mcert(`{renewBefore: 59s}`, "spec.renewBefore", tooLate),
+	"an authority that can't be":         reference(`{name: A}`, "name", "must be the name of an MTLSAuthority"),
+	"a namespace that can't be":          reference(`{name: a, namespace: a.b}`, "namespace", "must be the name of a namespace"),
+	"a client called like a node":        mcert(`{commonName: "system:node:a"}`, "spec.commonName", notSystem),
 	"a DNS name in upper case":           list("dnsNames", "Hello.example.com", dnsName),
 	"a DNS name that is an address":      list("dnsNames", "10.0.0.1", dnsName),
 	"a DNS name that is not ASCII":       list("dnsNames", "bücher.example", dnsName),
@@ -126,20 +111,26 @@ var refusals = map[string]refusal{
 	"an address without a domain":        list("emailAddresses", "bob@", email),
 	"an address with a name":             list("emailAddresses", "Bob <bob@example.com>", email),
 	"an e-mail address that isn't ASCII": list("emailAddresses", "bücher@example.com", email),
-	"a key without a traditional form": {
-		kind: certificate, spec: `{privateKey: {type: ED25519, encoding: PKCS1}}`,
-		field: "spec.privateKey.encoding", message: "must be PKCS8 for ED25519, which has no traditional form",
-	},
-	"a Secret's name in upper case": {kind: certificate, spec: `{secretName: A}`, field: "spec.secretName", message: secretName},
-	"a Service's name with a dot":   {kind: certificate, spec: `{serviceName: a.b}`, field: "spec.serviceName", message: serviceName},
+	"a key without a traditional form": mcert(`{privateKey: {type: ED25519, encoding: PKCS1}}`,
+		"spec.privateKey.encoding", noOldForm),
+	"a Secret's name in upper case": mcert(`{secretName: A}`, "spec.secretName", secretName),
+	"a Service's name with a dot":   mcert(`{serviceName: a.b}`, "spec.serviceName", serviceName),
 	"a label that can't be":         template("labels", `"a b": c`, "", qualified),
 	"an annotation that can't be":   template("annotations", `"/x": c`, "", qualified),
 	"our own label":                 template("labels", `mtls-operator.io/generation: "1"`, "", reserved),
 	"our own annotation":            template("annotations", `mtls-operator.io/pair-hash: x`, "", reserved),
-	"kubectl's annotation":          template("annotations", `kubectl.kubernetes.io/last-applied-configuration: x`, "", reserved),
+	"kubectl's annotation":          template("annotations", `kubectl.kubernetes.io/restartedAt: x`, "", reserved),
 	"a label of Kubernetes":         template("labels", `node.k8s.io/x: z`, "", reserved),
 	"a label's value that can't be": template("labels", `team: "a b"`, "[team]",
 		"must be a label value: letters, digits, '-', '_' and '.'"),
+}
+
+func ca(spec, field, message string) refusal {
+	return refusal{kind: authority, spec: spec, field: field, message: message}
+}
+
+func mcert(spec, field, message string) refusal {
+	return refusal{kind: certificate, spec: spec, field: field, message: message}
 }
 
 // own: an imported authority may not set the field.
@@ -184,27 +175,31 @@ func template(field, entry, below, message string) refusal {
 // accepted are specs by a sentence each, at the edge of what is allowed where there is one.
 var accepted = map[*kind]map[string]string{
 	authority: {
-		"with nothing said":               `{selfSigned: null}`,
-		"selfSigned":                      `{}`,
-		"imported":                        `{selfSigned: null, imported: {secretName: my.ca}}`,
-		"with a common name of 56":        `{commonName: ` + strings.Repeat("ü", 56) + `}`,
-		"with text of all scripts":        `{commonName: "Authorité № 1 – 株式会社", subject: {organizations: ["A, B + C = \"D\"/E"]}}`,
-		"with all of a subject":           `{subject: {organizations: [a], organizationalUnits: [b], countries: [DE], provinces: [c], localities: [d]}}`,
-		"of exactly an hour":              `{duration: 1h}`,
-		"of an hour in seconds":           `{duration: 3600s}`,
-		"in the words of time.Duration":   `{duration: 8760h0m0s}`,
-		"of the longest duration":         `{duration: 999999h999999m999999s}`,
-		"with the least longest life":     `{maxLeafDuration: 10m}`,
-		"that signs intermediates":        `{maxPathLength: 8}`,
-		"that signs leaves alone":         `{maxPathLength: 0}`,
-		"with constraints":                `{nameConstraints: {permitted: {dnsDomains: [svc, example.com], ipRanges: [10.0.0.0/8, "fd00::/8"]}, excluded: {emailAddresses: [.example.com], uriDomains: [a.example.com]}}}`,
-		"for its own namespace":           `{allowedNamespaces: {from: Same}}`,
-		"for its own namespace, unsaid":   `{allowedNamespaces: {}}`,
-		"for all namespaces":              `{allowedNamespaces: {from: All}}`,
-		"for selected namespaces":         `{allowedNamespaces: {from: Selector, selector: {matchLabels: {team: a}}}}`,
-		"for all by an empty selector":    `{allowedNamespaces: {from: Selector, selector: {}}}`,
-		"with patterns of DNS names":      `{allowedNames: ["*", "*.{namespace}.example.com", "a.*.b", "{namespace}-client"]}`,
-		"with patterns of other names":    `{allowedNames: ["10.0.0.0/8", "spiffe://*/ns/{namespace}/*", "*@{namespace}.example.com", "O=payments", "Shop Client"]}`,
+		"with nothing said":        `{selfSigned: null}`,
+		"selfSigned":               `{}`,
+		"imported":                 `{selfSigned: null, imported: {secretName: my.ca}}`,
+		"with a common name of 56": `{commonName: ` + strings.Repeat("ü", 56) + `}`,
+		"with text of all scripts": `{commonName: "Authorité № 1 – 株式会社", subject: {organizations: ["A, B + C = \"D\"/E"]}}`,
+		"with all of a subject": `{subject: {organizations: [a], organizationalUnits: [b], countries: [DE],
+			provinces: [c], localities: [d]}}`,
+		"of exactly an hour":            `{duration: 1h}`,
+		"of an hour in seconds":         `{duration: 3600s}`,
+		"in the words of time.Duration": `{duration: 8760h0m0s}`,
+		"of the longest duration":       `{duration: 999999h999999m999999s}`,
+		"with the least longest life":   `{maxLeafDuration: 10m}`,
+		"that signs intermediates":      `{maxPathLength: 8}`,
+		"that signs leaves alone":       `{maxPathLength: 0}`,
+		"with constraints": `{nameConstraints: {
+			permitted: {dnsDomains: [svc, example.com], ipRanges: [10.0.0.0/8, "fd00::/8"]},
+			excluded: {emailAddresses: [.example.com], uriDomains: [a.example.com]}}}`,
+		"for its own namespace":         `{allowedNamespaces: {from: Same}}`,
+		"for its own namespace, unsaid": `{allowedNamespaces: {}}`,
+		"for all namespaces":            `{allowedNamespaces: {from: All}}`,
+		"for selected namespaces":       `{allowedNamespaces: {from: Selector, selector: {matchLabels: {team: a}}}}`,
+		"for all by an empty selector":  `{allowedNamespaces: {from: Selector, selector: {}}}`,
+		"with patterns of DNS names":    `{allowedNames: ["*", "*.{namespace}.example.com", "a.*.b", "{namespace}-client"]}`,
+		"with patterns of other names": `{allowedNames: ["10.0.0.0/8", "spiffe://*/ns/{namespace}/*", "*@{namespace}.example.com",
+			"O=payments", "Shop Client"]}`,
 		"with a pattern of 256 letters":   `{allowedNames: [` + strings.Repeat("a", 256) + `]}`,
 		"with a key of another algorithm": `{privateKey: {type: ED25519}}`,
 	},
@@ -229,7 +224,8 @@ var accepted = map[*kind]map[string]string{
 		"with a key of the modern form":  `{privateKey: {type: ED25519, encoding: PKCS8}}`,
 		"with a Secret of another name":  `{secretName: a-ca.b}`,
 		"with a Secret called almost so": `{secretName: my-ca-ca-2x}`,
-		"with labels and annotations":    `{secretTemplate: {labels: {team: a, app.kubernetes.io/name: b, example.com/c: "", notkubernetes.io/x: z}, annotations: {note: "any text\nat all"}}}`,
-		"whose Secret stays":             `{deletionPolicy: Retain}`,
+		"with labels and annotations": `{secretTemplate: {labels: {team: a, app.kubernetes.io/name: b, example.com/c: "",
+			notkubernetes.io/x: z}, annotations: {note: "any text\nat all"}}}`,
+		"whose Secret stays": `{deletionPolicy: Retain}`,
 	},
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -63,7 +64,10 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	folder := filepath.Join("..", "..", "config", "crd")
-	env := &envtest.Environment{CRDDirectoryPaths: []string{folder}, ErrorIfCRDPathMissing: true}
+	env := &envtest.Environment{
+		CRDDirectoryPaths: []string{folder}, ErrorIfCRDPathMissing: true,
+		ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute, // busy machines
+	}
 	config, err := env.Start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "no API server, does KUBEBUILDER_ASSETS name the folder that `make controlplane` filled?", err)
@@ -127,7 +131,7 @@ func stored(t testing.TB, object *unstructured.Unstructured) *unstructured.Unstr
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := cluster.Delete(context.Background(), object.DeepCopy()); err != nil { //nolint:usetesting // t's has ended
+		if err := cluster.Delete(context.Background(), object.DeepCopy()); err != nil {
 			t.Error(err)
 		}
 	})

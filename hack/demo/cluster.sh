@@ -26,8 +26,8 @@ start_api_server() {
   server=https://127.0.0.1:$api_port
   write_kubeconfig admin
   export KUBECONFIG=$folder/admin.kubeconfig
-  await 60 'the API server being ready' kubectl get --raw /readyz
-  await 30 'the namespace "default"' kubectl get namespace default
+  await 120 'the API server being ready' kubectl get --raw /readyz
+  await 120 'the namespace "default"' kubectl get namespace default
 }
 
 # write_kubeconfig USER: of who holds the token in USER.token

@@ -32,7 +32,7 @@ check_requirements() {
 start_operator() {
   local user=system:serviceaccount:mtls-system:mtls-operator health
   must 'kubectl apply -k config/default'
-  must 'kubectl wait --for=condition=Established crd --all --timeout=30s'
+  must 'kubectl wait --for=condition=Established crd --all --timeout=120s'
   say '' 'No kubelet runs the pods of that Deployment here, so the same program runs as a process. It has the token' \
     "of the operator's ServiceAccount, and with it the rights in config/rbac and no others:" ''
   show "kubectl auth can-i '*' '*' --as=$user"
@@ -45,7 +45,7 @@ start_operator() {
   launch manager manager --kubeconfig "$work/cluster/mtls-operator.kubeconfig" --leader-elect \
     --leader-election-namespace mtls-system --metrics-bind-address 0 --health-probe-bind-address "127.0.0.1:$health" \
     --log-format text
-  await 60 'the operator being ready' curl -fsS "http://127.0.0.1:$health/readyz"
+  await 120 'the operator being ready' curl -fsS "http://127.0.0.1:$health/readyz"
   held "manager $(manager --version) is ready"
 }
 
@@ -55,7 +55,7 @@ make_certificates() {
   must "grep -v '^ *#' config/samples/hello-server.yaml"
   say ''
   must 'kubectl apply -f config/samples'
-  must 'kubectl wait --for=condition=Ready mca/my-ca mcert/hello-server mcert/my-client --timeout=60s'
+  must 'kubectl wait --for=condition=Ready mca/my-ca mcert/hello-server mcert/my-client --timeout=120s'
   say ''
   must 'kubectl get mca,mcert'
   say ''
@@ -65,14 +65,14 @@ make_certificates() {
 start_server() {
   say "Everything from here on happens in $work" ''
   cd "$work"
-  await 10 'the files of Secret hello-server' mount_secret hello-server server
+  await 120 'the files of Secret hello-server' mount_secret hello-server server
   launch kubelet play_kubelet hello-server server
   say "The server's files come from Secret hello-server, kept up to date the way kubelet keeps a volume:" ''
   must 'ls server'
   say "${bold}\$ hello-server --addr localhost:$port --dir server --allow my-client &${plain}"
   launch hello-server hello-server --addr "localhost:$port" --dir server --allow my-client
   server_pid=${pids[-1]}
-  await 10 "the server listening on port $port" listening localhost "$port"
+  await 120 "the server listening on port $port" listening localhost "$port"
   say '' "The client's come from Secret my-client:" ''
   must 'for file in tls.crt tls.key ca.crt; do
   kubectl get secret my-client -o go-template="{{index .data \"$file\" | base64decode}}" > client/$file
@@ -97,7 +97,7 @@ ask_in_three_ways() {
   show "curl -sS --http1.1 --cacert client/ca.crt https://localhost:$port"
   # Which of the three depends on whether curl hears the refusal while it connects, sends or receives.
   [[ $status == 35 || $status == 55 || $status == 56 ]] || fail "curl should have ended with 56 and did with $status"
-  await 5 'the server telling why it refused' grep -q "client didn't provide a certificate" logs/hello-server.log
+  await 120 'the server telling why it refused' grep -q "client didn't provide a certificate" logs/hello-server.log
   held "the server refused the client: exit code $status"
 }
 
@@ -124,9 +124,9 @@ renew() {
   say ''
   must "kubectl annotate mcert hello-server mtls-operator.io/renew-requested-at=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
   say '' 'The operator writes the Secret, the volume follows the Secret, the server follows the volume:' ''
-  await 30 'a new certificate' serial_is_other_than "$before"
+  await 120 'a new certificate' serial_is_other_than "$before"
   after=$(serial_wanted)
-  await 30 'the server showing the new certificate' serial_is_served "$after"
+  await 120 'the server showing the new certificate' serial_is_served "$after"
   must "$look"
   greet
   kill -0 "$server_pid" || fail 'the server should not have ended'

@@ -102,7 +102,7 @@ finish() {
   if ((result == 0)) && [[ -n ${KEEP:-} ]]; then
     exit 0
   fi
-  if ((result == 0 || ${#pids[@]} == 0)); then
+  if ((result == 0 || result == 130 || ${#pids[@]} == 0)); then
     stop_all
     rm -rf "${work:?}"
     exit "$result"

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -161,15 +162,19 @@ func TestImportRefusesWhatIsWrongInOneCertificate(t *testing.T) {
 				}))
 			}, "has nameConstraints on other things",
 		},
-		"no key identifier": {func(c *x509.Certificate) { c.SubjectKeyId = nil }, ""},
-		"an empty subject":  {func(c *x509.Certificate) { c.RawSubject = emptySubject }, "has an empty subject"},
+		"no key identifier":         {func(c *x509.Certificate) { c.SubjectKeyId = nil }, ""},
+		"the longest serial number": {func(c *x509.Certificate) { c.SerialNumber.Lsh(big.NewInt(1), 158) }, ""},
+		"a serial number of 21 octets": {
+			func(c *x509.Certificate) { c.SerialNumber.Lsh(big.NewInt(1), 160) }, "has a serial number of 21 octets",
+		},
+		"the longest key identifier": {func(c *x509.Certificate) { c.SubjectKeyId = make([]byte, 64) }, ""},
+		"a key identifier of 65 octets": {
+			func(c *x509.Certificate) { c.SubjectKeyId = make([]byte, 65) }, "has a subject key identifier of 65 octets",
+		},
+		"an empty subject": {func(c *x509.Certificate) { c.RawSubject = emptySubject }, "has an empty subject"},
 		"a name of Kubernetes": {
 			func(c *x509.Certificate) {
-				der, err := encodeSubject(Subject{CommonName: "System:anonymous"})
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.RawSubject = der
+				c.RawSubject = withSubject(t, Subject{CommonName: "System:anonymous"}).RawSubject
 			}, `has "System:anonymous" in its subject`,
 		},
 	} {

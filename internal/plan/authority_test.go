@@ -60,11 +60,14 @@ func TestAnAuthorityWithoutASigner(t *testing.T) {
 		mint            int64
 		reason, message string
 	}{
-		"makes one when it is new":    {own, func(*plan.AuthorityInput) {}, 1, "", ""},
-		"imports one when it is new":  {from, func(in *plan.AuthorityInput) { in.Imported.Fingerprint = "ab" }, 1, "", ""},
-		"waits while its spec is bad": {own, func(in *plan.AuthorityInput) { in.WishErr = wrong }, 0, "InvalidSpec", "duration: must be at least 1h"},
+		"makes one when it is new":   {own, func(*plan.AuthorityInput) {}, 1, "", ""},
+		"imports one when it is new": {from, func(in *plan.AuthorityInput) { in.Imported.Fingerprint = "ab" }, 1, "", ""},
+		"waits while its spec is bad": {
+			own, func(in *plan.AuthorityInput) { in.WishErr = wrong }, 0, "InvalidSpec", "duration: must be at least 1h",
+		},
 		"waits for the Secret to import": {
-			from, func(in *plan.AuthorityInput) { in.Imported.Missing = true }, 0, "ImportedSecretNotFound", `Secret "corp-ca" doesn't exist`,
+			from, func(in *plan.AuthorityInput) { in.Imported.Missing = true }, 0,
+			"ImportedSecretNotFound", `Secret "corp-ca" doesn't exist`,
 		},
 		"refuses what cannot be a CA": {
 			from, func(in *plan.AuthorityInput) { in.Imported.Problem = "tls.crt: expired" }, 0,
@@ -97,6 +100,10 @@ func TestAnAuthorityWithoutASigner(t *testing.T) {
 	}
 }
 
+func madeFrom(specHash string) func(*plan.AuthorityInput) {
+	return func(in *plan.AuthorityInput) { in.Generations[0].SpecHash = specHash }
+}
+
 func TestAnAuthorityGoesOnSigning(t *testing.T) {
 	own := v1alpha1.MTLSAuthoritySpec{}
 	from := v1alpha1.MTLSAuthoritySpec{Imported: &v1alpha1.Imported{SecretName: "corp-ca"}}
@@ -112,15 +119,16 @@ func TestAnAuthorityGoesOnSigning(t *testing.T) {
 		"with another spec": {own, func(in *plan.AuthorityInput) {
 			in.Wish = authorityWish(t, v1alpha1.MTLSAuthoritySpec{CommonName: "x"})
 		}, "RotationNeeded", "generation 1 goes on signing although the spec no longer describes it. To change the CA, make another"},
-		"with a spec hash of another version":   {own, func(in *plan.AuthorityInput) { in.Generations[0].SpecHash = "v2:ab" }, "", ""},
-		"without a spec hash":                   {own, func(in *plan.AuthorityInput) { in.Generations[0].SpecHash = "" }, "", ""},
-		"with a spec hash of a version like v1": {own, func(in *plan.AuthorityInput) { in.Generations[0].SpecHash = "v10:ab" }, "", ""},
-		"with another spec hash of its version": {own, func(in *plan.AuthorityInput) { in.Generations[0].SpecHash = "v1:ab" }, "RotationNeeded", "the spec no longer"},
+		"with a spec hash of another version":   {own, madeFrom("v2:ab"), "", ""},
+		"without a spec hash":                   {own, madeFrom(""), "", ""},
+		"with a spec hash of a version like v1": {own, madeFrom("v10:ab"), "", ""},
+		"with another spec hash of its version": {own, madeFrom("v1:ab"), "RotationNeeded", "the spec no longer"},
 		"with its CA to import": {from, func(in *plan.AuthorityInput) {
 			in.Imported.Fingerprint = in.Generations[0].Issuer.Fingerprint()
 		}, "", ""},
 		"with another CA to import": {
-			from, func(in *plan.AuthorityInput) { in.Imported.Fingerprint = "ab" }, "RotationNeeded", `although Secret "corp-ca" holds another CA. `,
+			from, func(in *plan.AuthorityInput) { in.Imported.Fingerprint = "ab" },
+			"RotationNeeded", `although Secret "corp-ca" holds another CA. `,
 		},
 		"with a broken CA to import": {
 			from, func(in *plan.AuthorityInput) { in.Imported.Problem = "tls.key: is missing" },
@@ -163,7 +171,7 @@ func TestTheLifeOfASigner(t *testing.T) {
 		"isn't there yet":          {begin.Add(-time.Second), "CANotYetValid", "", "begins at 2026-11-24T11:55:00Z", begin},
 		"begins":                   {begin, "", "", "", end.Add(time.Second)},
 		"lasts to its last moment": {end, "", "", "", end.Add(time.Second)},
-		"is over":                  {end.Add(time.Second), "CAExpired", "CAExpired", "ended at 2027-03-04T12:00:00Z. Make another", time.Time{}},
+		"is over":                  {end.Add(1), "CAExpired", "CAExpired", "ended at 2027-03-04T12:00:00Z", end.Add(time.Second)},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := plan.Authority(signing(t, v1alpha1.MTLSAuthoritySpec{}), c.now)
@@ -184,21 +192,19 @@ func TestAnEndedCAIsToldBeforeAWishForAnother(t *testing.T) {
 }
 
 func TestTheSignerIs(t *testing.T) {
-	generation := func(number int64, activated bool, problem string) plan.Generation {
-		return plan.Generation{Number: number, Activated: activated, Problem: problem}
-	}
-	deleting := generation(2, true, "")
-	deleting.Deleting = true
+	good := func(number int64) plan.Generation { return plan.Generation{Number: number, Activated: true} }
+	broken := plan.Generation{Number: 2, Activated: true, Problem: "x"}
+	deleting := plan.Generation{Number: 2, Activated: true, Deleting: true}
 	for sentence, c := range map[string]struct {
 		generations []plan.Generation
 		want        int64
 	}{
 		"none of none":                         {nil, 0},
-		"the newest":                           {[]plan.Generation{generation(1, true, ""), generation(3, true, ""), generation(2, true, "")}, 3},
-		"not one that may not sign":            {[]plan.Generation{generation(1, true, ""), generation(2, false, "")}, 1},
-		"not one that is broken":               {[]plan.Generation{generation(1, true, ""), generation(2, true, "x")}, 1},
-		"one that was deleted, while it lasts": {[]plan.Generation{generation(1, true, ""), deleting}, 2},
-		"none when none can":                   {[]plan.Generation{generation(1, false, ""), generation(2, true, "x")}, 0},
+		"the newest":                           {[]plan.Generation{good(1), good(3), good(2)}, 3},
+		"not one that may not sign":            {[]plan.Generation{good(1), {Number: 2}}, 1},
+		"not one that is broken":               {[]plan.Generation{good(1), broken}, 1},
+		"one that was deleted, while it lasts": {[]plan.Generation{good(1), deleting}, 2},
+		"none when none can":                   {[]plan.Generation{{Number: 1}, broken}, 0},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got, found := plan.Signer(c.generations)

@@ -74,14 +74,19 @@ func TestAnAuthorityWishIsRefused(t *testing.T) {
 		want map[string]string
 	}{
 		"with a duration that is none": {v1alpha1.MTLSAuthoritySpec{Duration: "1y"}, map[string]string{"duration": "2160h or 1h30m"}},
-		"with less than an hour":       {v1alpha1.MTLSAuthoritySpec{Duration: "59m59s"}, map[string]string{"duration": "at least 1h"}},
+		"with less than an hour": {
+			v1alpha1.MTLSAuthoritySpec{Duration: "59m59s"}, map[string]string{"duration": "at least 1h"},
+		},
 		"with a longest leaf that is none": {
 			v1alpha1.MTLSAuthoritySpec{MaxLeafDuration: "long"}, map[string]string{"maxLeafDuration": "2160h or 1h30m"},
 		},
 		"with an unknown type of key": {
-			v1alpha1.MTLSAuthoritySpec{PrivateKey: &v1alpha1.AuthorityPrivateKey{Type: "DSA"}}, map[string]string{"privateKey.type": "use one of"},
+			v1alpha1.MTLSAuthoritySpec{PrivateKey: &v1alpha1.AuthorityPrivateKey{Type: "DSA"}},
+			map[string]string{"privateKey.type": "use one of"},
 		},
-		"with a name that has rights": {v1alpha1.MTLSAuthoritySpec{CommonName: "System:x"}, map[string]string{"commonName": "choose another"}},
+		"with a name that has rights": {
+			v1alpha1.MTLSAuthoritySpec{CommonName: "System:x"}, map[string]string{"commonName": "choose another"},
+		},
 		"with a selector that cannot be read": {
 			v1alpha1.MTLSAuthoritySpec{AllowedNamespaces: badSelector}, map[string]string{"allowedNamespaces.selector": `"Near"`},
 		},

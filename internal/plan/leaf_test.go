@@ -25,81 +25,84 @@ func holds(edit func(*plan.LeafSecret)) func(testing.TB, *cluster) {
 	return func(_ testing.TB, c *cluster) { edit(c.in.Secret) }
 }
 
+// reasonsToIssue are all that can happen to a good certificate.
+var reasonsToIssue = map[string]struct {
+	step            func(testing.TB, *cluster)
+	reason, message string
+}{
+	"the Secret was deleted": {
+		func(_ testing.TB, c *cluster) { c.in.Secret = nil }, "SecretMissing", "the Secret doesn't exist",
+	},
+	"tls.crt was emptied": {
+		holds(func(s *plan.LeafSecret) { s.Certificate = nil }), "SecretMalformed", "tls.crt: no PEM block",
+	},
+	"tls.crt was damaged": {
+		holds(func(s *plan.LeafSecret) { s.Certificate = s.Certificate[:len(s.Certificate)/2] }), "SecretMalformed", "tls.crt: ",
+	},
+	"tls.key was removed": {
+		holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMissing }), "SecretMalformed", "tls.key is missing",
+	},
+	"tls.key was damaged": {
+		holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMalformed }), "SecretMalformed", "tls.key is not a private key",
+	},
+	"tls.key is another's": {
+		holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMismatch }), "KeyMismatch", "tls.key is not the key of tls.crt",
+	},
+	"tls.crt is by a CA of the same name": {
+		func(t testing.TB, c *cluster) { c.ca = newCA(t, year, noon); c.in.Issuer = c.ca.Issuer() },
+		"IssuerChanged", `the certificate wasn't signed by "CN=my-ca"`,
+	},
+	"a DNS name was added": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.DNSNames = append(c.Spec.DNSNames, "b.example.com") }),
+		"SpecChanged", `dnsNames: lacks "b.example.com"`,
+	},
+	"a DNS name was replaced": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.DNSNames = []string{"b.example.com"} }),
+		"SpecChanged", `dnsNames: has "cart.example.com", wants "b.example.com"`,
+	},
+	"a Service was added": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.ServiceName = "cart" }), "SpecChanged", `dnsNames: lacks "cart"`,
+	},
+	"an IP address was added": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.IPAddresses = []string{"fd00::1"} }),
+		"SpecChanged", `ipAddresses: lacks "fd00::1"`,
+	},
+	"a URI was added": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.URIs = []string{"spiffe://example.com/ns/shop/sa/cart"} }),
+		"SpecChanged", `uris: lacks "spiffe://example.com/ns/shop/sa/cart"`,
+	},
+	"an e-mail address was added": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.EmailAddresses = []string{"a@example.com"} }),
+		"SpecChanged", `emailAddresses: lacks "a@example.com"`,
+	},
+	"the common name was set": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.CommonName = "the cart" }),
+		"SpecChanged", `subject: has "", wants "CN=the cart"`,
+	},
+	"an organization was set": {
+		wishes(func(c *v1alpha1.MTLSCertificate) {
+			c.Spec.Subject = &v1alpha1.Subject{Organizations: []v1alpha1.Text{"Shop"}}
+		}), "SpecChanged", `subject: has "", wants "O=Shop"`,
+	},
+	"a usage was removed": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.Usages = []v1alpha1.Usage{v1alpha1.UsageClient} }),
+		"SpecChanged", `usages: has "Server", which isn't wanted`,
+	},
+	"another type of key was asked for": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.PrivateKey.Type = "ED25519" }),
+		"SpecChanged", "privateKey.type: has ECDSAP256, wants ED25519",
+	},
+	"another encoding of the key was asked for": {
+		wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.PrivateKey.Encoding = v1alpha1.EncodingPKCS1 }),
+		"SpecChanged", "privateKey.encoding: has PKCS8, want PKCS1",
+	},
+	"a renewal was requested": {
+		wishes(renewToken("please")), "RenewalRequested", "asked for by annotation mtls-operator.io/renew-requested-at",
+	},
+}
+
 func TestACertificateIsIssuedBecause(t *testing.T) {
-	for sentence, c := range map[string]struct {
-		step            func(testing.TB, *cluster)
-		reason, message string
-	}{
-		"the Secret was deleted": {
-			func(_ testing.TB, c *cluster) { c.in.Secret = nil }, "SecretMissing", "the Secret doesn't exist",
-		},
-		"tls.crt was emptied": {
-			holds(func(s *plan.LeafSecret) { s.Certificate = nil }), "SecretMalformed", "tls.crt: no PEM block",
-		},
-		"tls.crt was damaged": {
-			holds(func(s *plan.LeafSecret) { s.Certificate = s.Certificate[:len(s.Certificate)/2] }), "SecretMalformed", "tls.crt: ",
-		},
-		"tls.key was removed": {
-			holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMissing }), "SecretMalformed", "tls.key is missing",
-		},
-		"tls.key was damaged": {
-			holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMalformed }), "SecretMalformed", "tls.key is not a private key",
-		},
-		"tls.key is another's": {
-			holds(func(s *plan.LeafSecret) { s.Key = plan.KeyMismatch }), "KeyMismatch", "tls.key is not the key of tls.crt",
-		},
-		"tls.crt is by a CA of the same name": {
-			func(t testing.TB, c *cluster) { c.ca = newCA(t, year, noon); c.in.Issuer = c.ca.Issuer() },
-			"IssuerChanged", `the certificate wasn't signed by "CN=my-ca"`,
-		},
-		"a DNS name was added": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.DNSNames = append(c.Spec.DNSNames, "b.example.com") }),
-			"SpecChanged", `dnsNames: lacks "b.example.com"`,
-		},
-		"a DNS name was replaced": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.DNSNames = []string{"b.example.com"} }),
-			"SpecChanged", `dnsNames: has "cart.example.com", wants "b.example.com"`,
-		},
-		"a Service was added": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.ServiceName = "cart" }), "SpecChanged", `dnsNames: lacks "cart"`,
-		},
-		"an IP address was added": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.IPAddresses = []string{"fd00::1"} }),
-			"SpecChanged", `ipAddresses: lacks "fd00::1"`,
-		},
-		"a URI was added": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.URIs = []string{"spiffe://example.com/ns/shop/sa/cart"} }),
-			"SpecChanged", `uris: lacks "spiffe://example.com/ns/shop/sa/cart"`,
-		},
-		"an e-mail address was added": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.EmailAddresses = []string{"a@example.com"} }),
-			"SpecChanged", `emailAddresses: lacks "a@example.com"`,
-		},
-		"the common name was set": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.CommonName = "the cart" }),
-			"SpecChanged", `subject: has "", wants "CN=the cart"`,
-		},
-		"an organization was set": {
-			wishes(func(c *v1alpha1.MTLSCertificate) {
-				c.Spec.Subject = &v1alpha1.Subject{Organizations: []v1alpha1.Text{"Shop"}}
-			}), "SpecChanged", `subject: has "", wants "O=Shop"`,
-		},
-		"a usage was removed": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.Usages = []v1alpha1.Usage{v1alpha1.UsageClient} }),
-			"SpecChanged", `usages: has "Server", which isn't wanted`,
-		},
-		"another type of key was asked for": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.PrivateKey.Type = "ED25519" }),
-			"SpecChanged", "privateKey.type: has ECDSAP256, wants ED25519",
-		},
-		"another encoding of the key was asked for": {
-			wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.PrivateKey.Encoding = v1alpha1.EncodingPKCS1 }),
-			"SpecChanged", "privateKey.encoding: has PKCS8, want PKCS1",
-		},
-		"a renewal was requested": {
-			wishes(renewToken("please")), "RenewalRequested", "asked for by annotation mtls-operator.io/renew-requested-at",
-		},
-	} {
+	for sentence, c := range reasonsToIssue {
 		t.Run(sentence, func(t *testing.T) {
 			cluster := running(t)
 			c.step(t, cluster)

@@ -24,7 +24,7 @@ func TestTheKeyIsUsedAgain(t *testing.T) {
 			c.in.Wish = wishOf(t, never, renewToken("x"))
 		}, true},
 		"with Never, for another name": {v1alpha1.RotationNever, func(t testing.TB, c *cluster) {
-			c.in.Wish = wishOf(t, never, func(c *v1alpha1.MTLSCertificate) { c.Spec.CommonName = "x" })
+			c.in.Wish = wishOf(t, never, commonName("x"))
 		}, true},
 		"with Never, in another encoding": {v1alpha1.RotationNever, func(t testing.TB, c *cluster) {
 			c.in.Wish = wishOf(t, never, func(c *v1alpha1.MTLSCertificate) { c.Spec.PrivateKey.Encoding = v1alpha1.EncodingPKCS1 })
@@ -47,8 +47,10 @@ func TestTheKeyIsUsedAgain(t *testing.T) {
 		"not with Never when nothing tells whose it is": {v1alpha1.RotationNever, holds(func(s *plan.LeafSecret) {
 			s.Certificate = nil
 		}), false},
-		"not with Never when there is no Secret": {v1alpha1.RotationNever, func(_ testing.TB, c *cluster) { c.in.Secret = nil }, false},
-		"not with Never when nothing is issued":  {v1alpha1.RotationNever, func(testing.TB, *cluster) {}, false},
+		"not with Never when there is no Secret": {v1alpha1.RotationNever, func(_ testing.TB, c *cluster) {
+			c.in.Secret = nil
+		}, false},
+		"not with Never when nothing is issued": {v1alpha1.RotationNever, func(testing.TB, *cluster) {}, false},
 		"not with Always": {v1alpha1.RotationAlways, func(t testing.TB, c *cluster) {
 			c.in.Wish = wishOf(t, renewToken("x"))
 		}, false},
@@ -94,7 +96,7 @@ func TestARenewalTokenIsServedOnce(t *testing.T) {
 // A token is recorded by whatever write there is: one that was set with another change isn't served by itself later.
 func TestARenewalTokenIsServedByAnIssueForAnotherReason(t *testing.T) {
 	cluster := running(t)
-	cluster.in.Wish = wishOf(t, renewToken("x"), func(c *v1alpha1.MTLSCertificate) { c.Spec.CommonName = "x" })
+	cluster.in.Wish = wishOf(t, renewToken("x"), commonName("x"))
 	if got := cluster.pass(noon); got.Reason != v1alpha1.ReasonSpecChanged {
 		t.Errorf("the reason is %s, want SpecChanged", got.Reason)
 	}
@@ -114,11 +116,11 @@ func TestFactsOfTheSecret(t *testing.T) {
 	}{
 		"stay when nothing happens":            {func(testing.TB, *cluster) {}, kept, kept, false},
 		"stay in a renewal":                    {wishes(renewToken("x")), kept, kept, false},
-		"stay when a name is added":            {wishes(func(c *v1alpha1.MTLSCertificate) { c.Spec.CommonName = "x" }), kept, kept, false},
+		"stay when a name is added":            {wishes(commonName("x")), kept, kept, false},
 		"begin anew under another CA":          {otherCA, now, now, true},
 		"begin with the Secret":                {func(_ testing.TB, c *cluster) { c.in.Secret = nil }, now, now, true},
 		"the roots change alone":               {holds(func(s *plan.LeafSecret) { s.Bundle = nil }), kept, now, true},
-		"the roots have a comment in front":    {holds(func(s *plan.LeafSecret) { s.Bundle = append([]byte("#\n"), s.Bundle...) }), kept, now, true},
+		"the roots have a comment in front":    {holds(commentedRoots), kept, now, true},
 		"the certificate is damaged":           {holds(func(s *plan.LeafSecret) { s.Certificate = nil }), now, kept, false},
 		"only the issuer's is lost":            {holds(func(s *plan.LeafSecret) { s.IssuerSince = time.Time{} }), now, kept, false},
 		"only the roots' is lost":              {holds(func(s *plan.LeafSecret) { s.BundleSince = time.Time{} }), kept, now, false},
@@ -146,6 +148,8 @@ func TestFactsOfTheSecret(t *testing.T) {
 	}
 }
 
+func commentedRoots(s *plan.LeafSecret) { s.Bundle = append([]byte("#\n"), s.Bundle...) }
+
 // What another CA signed keeps that one's roots while a new one cannot be issued: Signed tells.
 func TestSignedTellsWhoseRootsBelongToTheCertificate(t *testing.T) {
 	cluster := running(t)
@@ -154,7 +158,7 @@ func TestSignedTellsWhoseRootsBelongToTheCertificate(t *testing.T) {
 	}
 	cluster.in.Issuer = newCA(t, time.Hour, noon).Issuer()
 	if got := plan.Leaf(cluster.in, noon.Add(time.Minute)); got.Signed || got.Issue || !got.Expiring {
-		t.Errorf("got signed %t, issue %t, expiring %t; want false, false, true", got.Signed, got.Issue, got.Expiring)
+		t.Errorf("got signed %t, issue %t, expiring %t; want only expiring", got.Signed, got.Issue, got.Expiring)
 	}
 	cluster.in.Secret.Certificate = nil
 	if got := plan.Leaf(cluster.in, noon); got.Signed || got.Certificate != nil {

@@ -50,7 +50,7 @@ func (in LeafInput) renewAt(certificate *x509.Certificate) time.Time {
 
 // jitter is between nothing and a twentieth of life, and always the same for the same certificate.
 func (in LeafInput) jitter(life time.Duration) time.Duration {
-	limit := uint64(max(life, 0)/jitterFraction) / uint64(time.Second) //nolint:gosec // not negative
+	limit := uint64(max(life, 0)/jitterFraction) / uint64(time.Second)
 	if limit == 0 {
 		return 0
 	}

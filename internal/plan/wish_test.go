@@ -62,7 +62,10 @@ func TestAWishIsWhatTheSpecSays(t *testing.T) {
 
 func TestDNSNamesOfACertificate(t *testing.T) {
 	server, client := []v1alpha1.Usage{"Server"}, []v1alpha1.Usage{"Client"}
-	const own, listed, namespace = "", "a.example.com", "shop"
+	const (
+		own, listed, namespace = "", "a.example.com", "shop"
+		qualified              = "cart.shop cart.shop.svc cart.shop.svc.cluster.local"
+	)
 	type spec struct {
 		namespace, authority, service, commonName string
 		usages                                    []v1alpha1.Usage
@@ -71,26 +74,34 @@ func TestDNSNamesOfACertificate(t *testing.T) {
 		spec spec
 		want string // behind what is listed
 	}{
-		"are those listed":                                     {spec{namespace, own, "", "", server}, ""},
-		"have a server's common name that is one":              {spec{namespace, own, "", "b.example.com", server}, "b.example.com"},
-		"have it once":                                         {spec{namespace, own, "", listed, server}, ""},
-		"have it in lower case":                                {spec{namespace, own, "", "B.Example.com", server}, "b.example.com"},
-		"have it when it is a wildcard":                        {spec{namespace, own, "", "*.example.com", server}, "*.example.com"},
-		"have it when it is one label":                         {spec{namespace, own, "", "localhost", server}, "localhost"},
-		"have it not when it is for people":                    {spec{namespace, own, "", "My Server", server}, ""},
-		"have it not when it is an IPv4 address":               {spec{namespace, own, "", "10.0.0.1", server}, ""},
-		"have it not when it is an IPv6 address":               {spec{namespace, own, "", "fd00::1", server}, ""},
-		"have it not when it is a number":                      {spec{namespace, own, "", "4711", server}, ""},
-		"have it not when it would be read as an address":      {spec{namespace, own, "", "127.1", server}, ""},
-		"have no client's common name":                         {spec{namespace, own, "", "b.example.com", client}, ""},
-		"have all of a Service under an authority beside it":   {spec{namespace, own, "cart", "", server}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local cart"},
-		"have all under its own namespace spelled out":         {spec{namespace, "shop", "cart", "", server}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local cart"},
-		"have no bare Service name under one elsewhere":        {spec{namespace, "pki", "cart", "", server}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local"},
-		"have those of a Service for clients too":              {spec{namespace, "pki", "cart", "", client}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local"},
-		"have the common name behind the Service's":            {spec{namespace, "pki", "cart", "b.example.com", server}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local b.example.com"},
-		"have a Service's name once":                           {spec{namespace, own, "cart", "cart.shop.svc", server}, "cart.shop cart.shop.svc cart.shop.svc.cluster.local cart"},
-		"have none that would be read as an address: in 2024":  {spec{"2024", own, "cart", "", server}, "cart.2024.svc cart.2024.svc.cluster.local cart"},
-		"have none that would be read as an address: a number": {spec{namespace, own, "7", "", server}, "7.shop 7.shop.svc 7.shop.svc.cluster.local"},
+		"are those listed":                                   {spec{namespace, own, "", "", server}, ""},
+		"have a server's common name that is one":            {spec{namespace, own, "", "b.example.com", server}, "b.example.com"},
+		"have it once":                                       {spec{namespace, own, "", listed, server}, ""},
+		"have it in lower case":                              {spec{namespace, own, "", "B.Example.com", server}, "b.example.com"},
+		"have it when it is a wildcard":                      {spec{namespace, own, "", "*.example.com", server}, "*.example.com"},
+		"have it when it is one label":                       {spec{namespace, own, "", "localhost", server}, "localhost"},
+		"have it not when it is for people":                  {spec{namespace, own, "", "My Server", server}, ""},
+		"have it not when it is an IPv4 address":             {spec{namespace, own, "", "10.0.0.1", server}, ""},
+		"have it not when it is an IPv6 address":             {spec{namespace, own, "", "fd00::1", server}, ""},
+		"have it not when it is a number":                    {spec{namespace, own, "", "4711", server}, ""},
+		"have it not when it would be read as an address":    {spec{namespace, own, "", "127.1", server}, ""},
+		"have no client's common name":                       {spec{namespace, own, "", "b.example.com", client}, ""},
+		"have all of a Service under an authority beside it": {spec{namespace, own, "cart", "", server}, qualified + " cart"},
+		"have all under its own namespace spelled out":       {spec{namespace, "shop", "cart", "", server}, qualified + " cart"},
+		"have no bare Service name under one elsewhere":      {spec{namespace, "pki", "cart", "", server}, qualified},
+		"have those of a Service for clients too":            {spec{namespace, "pki", "cart", "", client}, qualified},
+		"have the common name behind the Service's": {
+			spec{namespace, "pki", "cart", "b.example.com", server}, qualified + " b.example.com",
+		},
+		"have a Service's name once": {
+			spec{namespace, own, "cart", "cart.shop.svc", server}, qualified + " cart",
+		},
+		"have none that ends in a number, in namespace 2024": {
+			spec{"2024", own, "cart", "", server}, "cart.2024.svc cart.2024.svc.cluster.local cart",
+		},
+		"have none that ends in a number, of Service 7": {
+			spec{namespace, own, "7", "", server}, "7.shop 7.shop.svc 7.shop.svc.cluster.local",
+		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			wish := wishOf(t, func(x *v1alpha1.MTLSCertificate) {
@@ -128,7 +139,7 @@ func TestAWishIsRefused(t *testing.T) {
 		edit change
 		want map[string]string
 	}{
-		"without any name": {func(c *v1alpha1.MTLSCertificate) { c.Spec.DNSNames = nil }, map[string]string{"dnsNames": "at least one"}},
+		"without any name": {dnsNames(), map[string]string{"dnsNames": "at least one"}},
 		"for a server with a name for people only": {func(c *v1alpha1.MTLSCertificate) {
 			c.Spec.DNSNames, c.Spec.CommonName = nil, "My Server"
 		}, map[string]string{"dnsNames": "clients don't look at anything else"}},
@@ -138,17 +149,21 @@ func TestAWishIsRefused(t *testing.T) {
 		"with a duration that is more than there is": {
 			lives("9999999999h", ""), map[string]string{"duration": "2160h or 1h30m"},
 		},
-		"with a renewBefore that is none":        {lives("", "soon"), map[string]string{"renewBefore": "2160h or 1h30m"}},
-		"with a negative renewBefore":            {lives("", "-1s"), map[string]string{"renewBefore": "2160h or 1h30m"}},
-		"with renewBefore of 90 %":               {lives("100m", "90m"), map[string]string{"renewBefore": "less than 90 %"}},
-		"with renewBefore of 90 % of a default":  {lives("", "1944h"), map[string]string{"renewBefore": "less than 90 %"}},
-		"with renewBefore of the longest":        {lives("999999h", "900000h"), map[string]string{"renewBefore": "less than 90 %"}},
-		"with both of them wrong, telling both":  {lives("1", "2"), map[string]string{"duration": "", "renewBefore": ""}},
-		"with a name of a list, telling where":   {dnsNames("a.example.com", "B.example.com"), map[string]string{"dnsNames[1]": "lower case"}},
-		"with a common name that cannot be":      {commonName("*.com"), map[string]string{"commonName": "too wide"}},
-		"with a Service of no DNS name":          {service("xn--a"), map[string]string{"serviceName": "xn--"}},
-		"with everything wrong, telling it all":  {everythingWrong, map[string]string{"subject.countries[0]": "", "uris[0]": "", "duration": ""}},
-		"with an unknown usage of a later world": {func(c *v1alpha1.MTLSCertificate) { c.Spec.Usages = append(c.Spec.Usages, "Code") }, map[string]string{"usages[2]": "Server or Client"}},
+		"with a renewBefore that is none":       {lives("", "soon"), map[string]string{"renewBefore": "2160h or 1h30m"}},
+		"with a negative renewBefore":           {lives("", "-1s"), map[string]string{"renewBefore": "2160h or 1h30m"}},
+		"with renewBefore of 90 %":              {lives("100m", "90m"), map[string]string{"renewBefore": "less than 90 %"}},
+		"with renewBefore of 90 % of a default": {lives("", "1944h"), map[string]string{"renewBefore": "less than 90 %"}},
+		"with renewBefore of the longest":       {lives("999999h", "900000h"), map[string]string{"renewBefore": "less than 90 %"}},
+		"with both of them wrong, telling both": {lives("1", "2"), map[string]string{"duration": "", "renewBefore": ""}},
+		"with a name of a list, telling where":  {dnsNames("a.b", "B.c"), map[string]string{"dnsNames[1]": "lower case"}},
+		"with a common name that cannot be":     {commonName("*.com"), map[string]string{"commonName": "too wide"}},
+		"with a Service of no DNS name":         {service("xn--a"), map[string]string{"serviceName": "xn--"}},
+		"with everything wrong, telling it all": {
+			everythingWrong, map[string]string{"subject.countries[0]": "", "uris[0]": "", "duration": ""},
+		},
+		"with a usage of a later version": {func(c *v1alpha1.MTLSCertificate) {
+			c.Spec.Usages = append(c.Spec.Usages, "Code")
+		}, map[string]string{"usages[2]": "Server or Client"}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			wish, err := plan.NewWish(certificate(c.edit), clusterDomain)

@@ -48,10 +48,10 @@ var cluster struct {
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	env := &envtest.Environment{}
+	env := &envtest.Environment{ControlPlaneStartTimeout: time.Minute, ControlPlaneStopTimeout: time.Minute}
 	config, err := env.Start()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "no API server, does KUBEBUILDER_ASSETS name the folder that `make controlplane` filled?", err)
+		fmt.Fprintln(os.Stderr, "no API server: does KUBEBUILDER_ASSETS name what `make controlplane` filled?", err)
 		return 1
 	}
 	defer func() { _ = env.Stop() }()
@@ -70,7 +70,7 @@ func run(m *testing.M) int {
 	}
 	for _, args := range [][]string{
 		{"apply", "-k", manifestFolder("default")},
-		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"},
+		{"wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"},
 	} {
 		if output, err := kubectl(context.Background(), args...); err != nil {
 			fmt.Fprintf(os.Stderr, "kubectl %q: %v\n%s", args, err, output)
