@@ -51,7 +51,7 @@ var refusals = map[string]refusal{
 	"an authority of less than an hour":        ca(`{duration: 59m59s}`, "spec.duration", "must be at least 1h"),
 	"an authority of no time":                  ca(`{duration: 0h}`, "spec.duration", "must be at least 1h"),
 	"a longest life below the least":           ca(`{maxLeafDuration: 9m59s}`, "spec.maxLeafDuration", leastLife),
-	"a placeholder that isn't one":             ca(`{allowedNames: ["a", "{ns}.example.com"]}`, "spec.allowedNames[1]", placeholder),
+	"a placeholder that isn't one":             ca(`{allowedNames: [a, "{ns}.example.com"]}`, "spec.allowedNames[1]", placeholder),
 	"a star in a label":                        ca(`{allowedNames: ["a*.b"]}`, "spec.allowedNames[0]", starsIn),
 	"a star in an organization":                ca(`{allowedNames: ["O=*"]}`, "spec.allowedNames[0]", starsIn),
 	"a star in a scheme":                       ca(`{allowedNames: ["*://a/b"]}`, "spec.allowedNames[0]", starsIn),
