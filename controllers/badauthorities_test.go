@@ -69,7 +69,7 @@ var badAuthorities = map[string]badSpec{
 		"spec.allowedNamespaces.selector|values"),
 	"a selector for a key that none has": invalidSpec(selecting(`{key: "a b", operator: Exists}`),
 		"spec.allowedNamespaces.selector|a b"),
-	"a selector for a value that none has": invalidSpec(`allowedNamespaces: {from: Selector, selector: {matchLabels: {team: "a b"}}}`,
+	"a selector for an impossible value": invalidSpec(`allowedNamespaces: {from: Selector, selector: {matchLabels: {team: "a b"}}}`,
 		"spec.allowedNamespaces.selector|a b"),
 	"a placeholder that doesn't exist": refusedSpec(`allowedNames: ["*.{name}"]`, "spec.allowedNames[0]|{namespace}"),
 	"a pattern for a part of a label": refusedSpec(`allowedNames: ["a*.example.com"]`,

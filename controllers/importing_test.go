@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"maps"
@@ -53,7 +54,7 @@ func TestTheCAOfTheWalkThroughWorksAsItComesOut(t *testing.T) {
 	})
 	for _, name := range []string{"hello-server", "my-client"} {
 		w.soundLeaf(name)
-		if string(w.secret(name).Data["ca.crt"]) != string(data["tls.crt"]) {
+		if !bytes.Equal(w.secret(name).Data["ca.crt"], data["tls.crt"]) {
 			t.Errorf("ca.crt of %s isn't openssl's ca.crt", name)
 		}
 	}
@@ -110,7 +111,7 @@ func TestAnAuthorityWaitsForTheSecretItImports(t *testing.T) {
 	w.reconcileAuthority(authority)
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "")
 	got, want := w.secret("my-ca-ca-1").Data, w.secret("maker-ca-1").Data
-	if string(got["tls.key"]) != string(want["tls.key"]) {
+	if !bytes.Equal(got["tls.key"], want["tls.key"]) {
 		t.Error("it isn't the imported key")
 	}
 	w.issued("hello")

@@ -297,4 +297,3 @@ func TestNoLifeIsSignedThatPolicyDidNotSee(t *testing.T) {
 	}
 	g.wantReads(t, 0)
 }
-

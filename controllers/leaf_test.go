@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -77,7 +78,7 @@ func (w *world) wantOnlyChanged(before *corev1.Secret, keys ...string) {
 	w.t.Helper()
 	after, changed := w.secret(before.Name), []string{}
 	for _, key := range []string{"ca.crt", "tls.crt", "tls.key"} {
-		if string(before.Data[key]) != string(after.Data[key]) {
+		if !bytes.Equal(before.Data[key], after.Data[key]) {
 			changed = append(changed, key)
 		}
 	}

@@ -74,7 +74,7 @@ func encodings(part []byte) map[string]string {
 		"in hex":          hex.EncodeToString(part),
 		"in HEX":          strings.ToUpper(hex.EncodeToString(part)),
 		"as a number":     new(big.Int).SetBytes(part).String(),
-		"as bytes":        strings.Trim(fmt.Sprint(part), "[]"),
+		"as bytes":        strings.Trim(fmt.Sprintf("%d", part), "[]"),
 		"as Go's bytes":   strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", part), "[]byte{"), "}"),
 		"as it is":        string(part),
 		"as it is quoted": strings.Trim(fmt.Sprintf("%q", part), `"`),

@@ -236,14 +236,14 @@ func (s *spy) everywhere() map[string]string {
 		families = append(families, gathered)
 	}
 	return map[string]string{
-		"the log":                     logged.String(),
-		"events":                      strings.Join(s.events, "\n"),
-		"errors":                      strings.Join(s.errors, "\n"),
-		"objects":                     s.printed(s.objects()),
-		"metrics":                     s.printed(families),
-		"the cache of Secrets":        s.printed(secrets.Items),
+		"the log":                      logged.String(),
+		"events":                       strings.Join(s.events, "\n"),
+		"errors":                       strings.Join(s.errors, "\n"),
+		"objects":                      s.printed(s.objects()),
+		"metrics":                      s.printed(families),
+		"the cache of Secrets":         s.printed(secrets.Items),
 		"the cache of foreign Secrets": s.printed(names.Items),
-		"the issuer":                  s.printed(s.issuer) + s.printedAuthorities(),
+		"the issuer":                   s.printed(s.issuer) + s.printedAuthorities(),
 	}
 }
 

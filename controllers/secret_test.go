@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestALeafSecretHasItsFactsFromTheStart(t *testing.T) {
 		t.Errorf("finalizers %q, immutable %v", secret.Finalizers, secret.Immutable)
 	}
 	ca := w.secret("my-ca-ca-1")
-	if string(secret.Data["ca.crt"]) != string(ca.Data["tls.crt"]) {
+	if !bytes.Equal(secret.Data["ca.crt"], ca.Data["tls.crt"]) {
 		t.Error("ca.crt isn't the root")
 	}
 	status := certificate.Status
@@ -126,7 +127,8 @@ func TestANameThatIsTakenGivesTheNextNumber(t *testing.T) {
 	w.wantNoWrites(func() { w.reconcileAuthority(authority) })
 
 	certificate := w.issued("hello")
-	if w.soundLeaf("hello"); certificate.Status.Certificate.AuthorityGeneration != 2 {
+	w.soundLeaf("hello")
+	if certificate.Status.Certificate.AuthorityGeneration != 2 {
 		t.Errorf("status: %+v", certificate.Status.Certificate)
 	}
 	if label := w.secret("hello").Labels["mtls-operator.io/generation"]; label != "2" {

@@ -39,7 +39,8 @@ func (d drawer) word() string {
 }
 
 func (d drawer) dnsName() string {
-	return d.of("hello", "*", "bank", "shop", d.word()) + "." + d.namespace() + d.of("", ".svc", ".svc.cluster.local", ".example.com")
+	suffix := d.of("", ".svc", ".svc.cluster.local", ".example.com")
+	return d.of("hello", "*", "bank", "shop", d.word()) + "." + d.namespace() + suffix
 }
 
 func (d drawer) uri() string {

@@ -250,7 +250,7 @@ func (w *world) wantCondition(object client.Object, kind string, status metav1.C
 		w.t.Fatalf("%s of %s is %s %s: %s\nwant %s %s", kind, object.GetName(), condition.Status, condition.Reason,
 			condition.Message, status, reason)
 	}
-	for _, part := range strings.Split(contains, "|") {
+	for part := range strings.SplitSeq(contains, "|") {
 		if !strings.Contains(condition.Message, part) {
 			w.t.Errorf("message of %s is %q, want %q in it", kind, condition.Message, part)
 		}

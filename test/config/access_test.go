@@ -14,8 +14,8 @@ import (
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
 
-// parts returns the names of the ClusterRoles that make up a built-in one, as the controller would find them that copies
-// their rules in a cluster.
+// parts returns the names of the ClusterRoles that make up a built-in one, found as the controller finds them that
+// copies their rules in a cluster.
 func parts(name string, all []rbacv1.ClusterRole) []string {
 	var names []string
 	for _, role := range all {

@@ -15,9 +15,9 @@ import (
 
 // refusal is what the policy says to a user who lacks the verb.
 func refusal(user, namespace string) string {
-	return "type mtls-operator.io/ca is kept for the CA keys that mtls-operator makes, and " + user + " lacks the verb issue on " +
-		"mtlsauthorities.mtls-operator.io in namespace " + namespace + ": make an MTLSAuthority, and put a CA from elsewhere " +
-		"into a Secret of type kubernetes.io/tls that its spec.imported names"
+	return "type mtls-operator.io/ca is kept for the CA keys that mtls-operator makes, and " + user + " lacks the verb " +
+		"issue on mtlsauthorities.mtls-operator.io in namespace " + namespace + ": make an MTLSAuthority, and put a CA " +
+		"from elsewhere into a Secret of type kubernetes.io/tls that its spec.imported names"
 }
 
 // caSecret is one as the operator makes them.

@@ -156,7 +156,9 @@ func TestServicesAndPoliciesSelectThePodsTheyAreFor(t *testing.T) {
 
 func TestTheServiceMonitorFindsTheMetrics(t *testing.T) {
 	monitor := documents(t, manifestFolder("prometheus"))
-	i := slices.IndexFunc(monitor, func(document string) bool { return strings.Contains(document, "kind: ServiceMonitor") })
+	i := slices.IndexFunc(monitor, func(document string) bool {
+		return strings.Contains(document, "kind: ServiceMonitor")
+	})
 	if i < 0 {
 		t.Fatal("config/prometheus has no ServiceMonitor")
 	}
@@ -180,8 +182,8 @@ func TestTheSamplesFitTogether(t *testing.T) {
 	certificates := map[string]*v1alpha1.MTLSCertificate{}
 	for _, certificate := range only[*v1alpha1.MTLSCertificate](objects) {
 		certificates[certificate.Name] = certificate
-		if certificate.Spec.AuthorityRef.Name != authority.Name {
-			t.Errorf("%s refers to %q, the authority is %q", certificate.Name, certificate.Spec.AuthorityRef.Name, authority.Name)
+		if name := certificate.Spec.AuthorityRef.Name; name != authority.Name {
+			t.Errorf("%s refers to %q, the authority is %q", certificate.Name, name, authority.Name)
 		}
 	}
 	server, user := certificates["hello-server"], certificates["my-client"]
