@@ -38,8 +38,10 @@ func withAPIServer(m *testing.M) int {
 	ctrl.SetLogger(logged.logger())
 	klog.SetLogger(logged.logger())
 	environment := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd")},
-		ErrorIfCRDPathMissing: true,
+		CRDDirectoryPaths:        []string{filepath.Join("..", "config", "crd")},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: 2 * time.Minute, // busy machines
+		ControlPlaneStopTimeout:  time.Minute,
 	}
 	config, err := environment.Start()
 	if err != nil {

@@ -129,7 +129,7 @@ func (c *cluster) testShards(t *testing.T) {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	environment := &envtest.Environment{}
+	environment := &envtest.Environment{ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute}
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatalf("%v: run `make controlplane` and set KUBEBUILDER_ASSETS to what `make -s controlplane-path` prints", err)
