@@ -77,11 +77,10 @@ var stalledRows = []stalledRow{
 	{
 		sentence: "the authority is deleted while a certificate refers to it", reason: v1alpha1.ReasonInUse,
 		act: func(w *world, a *v1alpha1.MTLSAuthority) {
-			w.certificate("user", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "ca" })
 			w.check(w.admin.Delete(w.ctx, a))
 			w.seesDeletion(a)
 		},
-		message: `held while MTLSCertificates refer to it (in this namespace "user")|Delete them|another authority`,
+		message: `held while MTLSCertificates refer to it (in this namespace "hello")|Delete them|another authority`,
 	},
 }
 
@@ -118,6 +117,8 @@ func TestEveryReasonToActOnAnAuthorityThatSigns(t *testing.T) {
 			})
 			w.wantCondition(authority, "Stalled", "False", v1alpha1.ReasonProgressing, "nobody needs to act")
 			w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+			// It is older than a deletion of the authority, or it couldn't hold it.
+			certificate := w.certificate("hello", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "ca" })
 			row.act(w, authority)
 			before := w.secretVersions()
 
@@ -129,7 +130,8 @@ func TestEveryReasonToActOnAnAuthorityThatSigns(t *testing.T) {
 			w.wantNoWrites(func() { w.reconcileAuthority(authority) })
 			w.wantVersions(before)
 
-			w.issued("hello", func(c *v1alpha1.MTLSCertificate) { c.Spec.AuthorityRef.Name = "ca" })
+			w.reconcileCertificate(certificate)
+			w.wantReady(certificate, "True", v1alpha1.ReasonIssued, "")
 			w.soundLeaf("hello")
 			if row.undo == nil {
 				return
