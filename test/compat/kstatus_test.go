@@ -30,8 +30,11 @@ func newStatus(t *testing.T, plural string) map[string]any {
 	return value
 }
 
-func condition(name, value string) any {
-	return map[string]any{"type": name, "status": value, "reason": "Any", "message": "any"}
+func conditions(ready, stalled string) []any {
+	return []any{
+		map[string]any{"type": "Ready", "status": ready, "reason": "Any", "message": "any"},
+		map[string]any{"type": "Stalled", "status": stalled, "reason": "Any", "message": "any"},
+	}
 }
 
 // Helm, Flux and kpt wait for what kstatus calls Current, and give up at what it calls Failed.
@@ -42,10 +45,10 @@ func TestKstatusIsToldTheTruth(t *testing.T) {
 		want       status.Status
 	}{
 		"nobody has seen a new object":        {0, nil, status.InProgressStatus},
-		"ready":                               {2, []any{condition("Ready", "True"), condition("Stalled", "False")}, status.CurrentStatus},
-		"ready before it was changed":         {1, []any{condition("Ready", "True"), condition("Stalled", "False")}, status.InProgressStatus},
-		"waits for something":                 {2, []any{condition("Ready", "False"), condition("Stalled", "False")}, status.InProgressStatus},
-		"nothing happens until a person acts": {2, []any{condition("Ready", "False"), condition("Stalled", "True")}, status.FailedStatus},
+		"ready":                               {2, conditions("True", "False"), status.CurrentStatus},
+		"ready before it was changed":         {1, conditions("True", "False"), status.InProgressStatus},
+		"waits for something":                 {2, conditions("False", "False"), status.InProgressStatus},
+		"nothing happens until a person acts": {2, conditions("False", "True"), status.FailedStatus},
 	} {
 		for kind, plural := range map[string]string{"MTLSAuthority": "mtlsauthorities", "MTLSCertificate": "mtlscertificates"} {
 			t.Run(kind+" "+sentence, func(t *testing.T) {
