@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 
 # Where the compiled control plane is kept. Name a folder outside of the clone to share it between clones.
 CACHE ?= .cache
-TEST_FLAGS ?= -race -timeout 30m
+TEST_FLAGS ?= -race -timeout 45m
 ARCHITECTURES ?= amd64 arm64
 IMAGE_PREFIX ?= mtls-operator
 IMAGE_TAG ?= dev
