@@ -69,6 +69,7 @@ func Leaf(in LeafInput, now time.Time) LeafPlan {
 type observed struct {
 	certificate *x509.Certificate
 	sent        []*x509.Certificate // what follows certificate in tls.crt
+	signed      bool                // by the issuer: verified once, since it costs more than all the rest
 	keyType     pki.KeyType         // of a key that fits, else empty
 	problem     string              // why it cannot be read
 }
@@ -81,7 +82,11 @@ func (in LeafInput) observe() observed {
 	if err != nil {
 		return observed{problem: fmt.Sprintf("%s: %v", v1alpha1.CertificateKey, err)}
 	}
-	leaf := observed{certificate: certificates[0], sent: certificates[1:]}
+	leaf := observed{
+		certificate: certificates[0],
+		sent:        certificates[1:],
+		signed:      in.Issuer.Issued(certificates[0]),
+	}
 	if _, fits := in.Secret.Key.Encoding(); fits {
 		leaf.keyType, _ = pki.KeyTypeOf(leaf.certificate.PublicKey)
 	}
@@ -132,7 +137,7 @@ func keyMismatch(in LeafInput, _ observed, _ time.Time) string {
 
 func issuerChanged(in LeafInput, leaf observed, _ time.Time) string {
 	switch {
-	case !in.Issuer.Issued(leaf.certificate):
+	case !leaf.signed:
 		return fmt.Sprintf("the certificate wasn't signed by %q", pki.SubjectText(in.Issuer.Certificate()))
 	case !slices.EqualFunc(leaf.sent, in.Issuer.Sent(), (*x509.Certificate).Equal):
 		return v1alpha1.CertificateKey + " doesn't hold the issuer's intermediates"
@@ -196,7 +201,7 @@ func (p *LeafPlan) recordFacts(in LeafInput, leaf observed, now time.Time) {
 	if in.Secret == nil {
 		return
 	}
-	p.Signed = leaf.certificate != nil && in.Issuer.Issued(leaf.certificate)
+	p.Signed = leaf.signed
 	if p.Signed && !in.Secret.IssuerSince.IsZero() {
 		p.IssuerSince = in.Secret.IssuerSince
 	}
