@@ -47,10 +47,9 @@ func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options
 
 // authorityPass is what a pass over one authority has found out.
 type authorityPass struct {
-	authority   *v1alpha1.MTLSAuthority
-	input       plan.AuthorityInput
-	imported    *pki.Authority // the pair that a user keeps, when it can be a CA
-	generations []plan.Generation
+	authority *v1alpha1.MTLSAuthority
+	input     plan.AuthorityInput
+	imported  *pki.Authority // the pair that a user keeps, when it can be a CA
 }
 
 // Reconcile makes one pass.
@@ -91,7 +90,6 @@ func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLS
 		if err := r.mint(ctx, pass, decision.Mint); err != nil {
 			return r.reportMint(ctx, pass, err)
 		}
-		pass.input.Generations = pass.generations
 		decision = plan.Authority(pass.input, r.clock.Now())
 	}
 	if inUse.Reason != "" {
@@ -104,10 +102,9 @@ func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLS
 func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) error {
 	var err error
 	key := client.ObjectKeyFromObject(pass.authority)
-	if pass.generations, err = r.generations(ctx, key); err != nil {
+	if pass.input.Generations, err = r.generations(ctx, key); err != nil {
 		return err
 	}
-	pass.input.Generations = pass.generations
 	for _, generation := range pass.authority.Status.Generations {
 		pass.input.Known = append(pass.input.Known, generation.Number)
 	}
@@ -151,7 +148,7 @@ func (r *AuthorityReconciler) confirmNone(ctx context.Context, pass *authorityPa
 			return cmp.Or(err, stale(live[i].Name))
 		}
 	}
-	if len(live) > len(pass.generations) {
+	if len(live) > len(pass.input.Generations) {
 		return stale(live[0].Name)
 	}
 	return nil
@@ -168,7 +165,7 @@ func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, num
 		err = r.Create(ctx, secret)
 		if err == nil {
 			_, _ = dropKey(secret)
-			pass.generations = []plan.Generation{observedGeneration(secret)}
+			pass.input.Generations = []plan.Generation{observedGeneration(secret)}
 			r.emit(pass.authority, taken...)
 			return nil
 		}
@@ -227,7 +224,7 @@ func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, d
 	after := before.DeepCopy()
 	after.Status = v1alpha1.MTLSAuthorityStatus{
 		ObservedGeneration: before.Generation,
-		Generations:        generationsStatus(pass.generations),
+		Generations:        generationsStatus(pass.input.Generations),
 	}
 	ready := plan.Verdict{Reason: v1alpha1.ReasonSigning}
 	if signer := decision.Signer; signer != nil {
@@ -239,7 +236,7 @@ func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, d
 		after.Status.Generations = before.Status.Generations // what is lost must not be forgotten
 	}
 	after.Status.Conditions = r.conditions(before.Status.Conditions, before.Generation, ready, decision.NotReady, decision.Stalled)
-	if err := r.patchStatus(ctx, before, after, !equalStatus(before.Status, after.Status)); err != nil {
+	if err := r.patchStatus(ctx, before, after, !equal(before.Status, after.Status)); err != nil {
 		return retry(err)
 	}
 	r.emit(before, transition(before.Status.Conditions, v1alpha1.ConditionStalled, decision.Stalled, "Issue")...)

@@ -116,8 +116,7 @@ func (r *AuthorityReconciler) deleteGenerations(ctx context.Context, authority t
 			return err
 		}
 		patch := mergePatch(&metav1.ObjectMeta{UID: generations[i].UID}, map[string]any{"finalizers": nil}, nil)
-		err := r.Patch(ctx, secret, client.RawPatch(types.MergePatchType, patch))
-		if client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.patchSecret(ctx, secret, patch)); err != nil {
 			return err
 		}
 	}

@@ -237,7 +237,7 @@ func (r *CertificateReconciler) report(ctx context.Context, pass *leafPass, err 
 	notReady := pass.verdict(found, r.clock.Now())
 	after.Status = r.status(pass, notReady, found != nil && found.stalled)
 	r.emit(before, pass.events...) // what they tell is written, whatever becomes of the status
-	if err := r.patchStatus(ctx, before, after, !equalStatus(before.Status, after.Status)); err != nil {
+	if err := r.patchStatus(ctx, before, after, !equal(before.Status, after.Status)); err != nil {
 		return retry(err)
 	}
 	if found == nil {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -60,8 +61,12 @@ func (r *CertificateReconciler) classify(ctx context.Context, certificate *v1alp
 	key types.NamespacedName,
 ) error {
 	secret := secretMetadata()
-	if err := r.live.Get(ctx, key, secret); err != nil {
-		return staleIfGone(err)
+	err := r.live.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		return stale(key.Name)
+	}
+	if err != nil {
+		return err
 	}
 	if holder := otherHolder(secret, certificate); holder != "" {
 		return conflict(key.Name, holder)
@@ -76,14 +81,7 @@ func (r *CertificateReconciler) classify(ctx context.Context, certificate *v1alp
 
 // stale is the error of a pass that saw the cluster as it was.
 func stale(name string) error {
-	return apierrors.NewConflict(corev1.Resource("secrets"), name, fmt.Errorf("the cache is behind"))
-}
-
-func staleIfGone(err error) error {
-	if apierrors.IsNotFound(err) {
-		return stale("")
-	}
-	return err
+	return apierrors.NewConflict(corev1.Resource("secrets"), name, errors.New("the cache is behind"))
 }
 
 // otherHolder tells in words whose a Secret is, empty when it is the certificate's: owned by it, or by one of its name

@@ -67,7 +67,7 @@ func retry(err error) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: conflictDelay}, nil
 	}
-	if err == nil || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) {
 		return ctrl.Result{}, nil // the process ends
 	}
 	return ctrl.Result{}, err

@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,8 +63,7 @@ func (s shared) relabelGeneration(ctx context.Context, secret *corev1.Secret) (r
 		return false, nil
 	}
 	patch := mergePatch(secret, map[string]any{"labels": changes}, nil)
-	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name}}
-	return true, s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	return true, s.patchSecret(ctx, secret, patch)
 }
 
 func observedGenerations(secrets []corev1.Secret) []plan.Generation {
@@ -175,25 +175,21 @@ func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pk
 	return secret, nil
 }
 
-// generationsStatus lists what exists.
+// generationsStatus lists the generations that do something: the one that signs.
 func generationsStatus(generations []plan.Generation) []v1alpha1.GenerationStatus {
-	var all []v1alpha1.GenerationStatus
-	signer, _ := plan.Signer(generations)
-	for _, generation := range generations {
-		if generation.Problem != "" || generation.Number != signer.Number {
-			continue
-		}
-		certificate := generation.Issuer.Certificate()
-		all = append(all, v1alpha1.GenerationStatus{
-			Number:            generation.Number,
-			Role:              v1alpha1.RoleSigning,
-			SecretName:        generation.SecretName,
-			SerialNumber:      pki.SerialNumber(certificate),
-			FingerprintSHA256: generation.Issuer.Fingerprint(),
-			KeyID:             strings.ToLower(fmt.Sprintf("%x", certificate.SubjectKeyId)),
-			NotBefore:         metav1.NewTime(certificate.NotBefore),
-			NotAfter:          metav1.NewTime(certificate.NotAfter),
-		})
+	signer, found := plan.Signer(generations)
+	if !found {
+		return nil
 	}
-	return all
+	certificate := signer.Issuer.Certificate()
+	return []v1alpha1.GenerationStatus{{
+		Number:            signer.Number,
+		Role:              v1alpha1.RoleSigning,
+		SecretName:        signer.SecretName,
+		SerialNumber:      pki.SerialNumber(certificate),
+		FingerprintSHA256: signer.Issuer.Fingerprint(),
+		KeyID:             hex.EncodeToString(certificate.SubjectKeyId),
+		NotBefore:         metav1.NewTime(certificate.NotBefore),
+		NotAfter:          metav1.NewTime(certificate.NotAfter),
+	}}
 }

@@ -157,9 +157,7 @@ func (r *CertificateReconciler) write(ctx context.Context, pass *leafPass, targe
 	if patch == nil {
 		return nil
 	}
-	// The answer has the key in it: it goes nowhere.
-	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: pass.secret.Namespace, Name: pass.secret.Name}}
-	err := r.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	err := r.patchSecret(ctx, pass.secret, patch)
 	if apierrors.IsInvalid(err) && ptr.Deref(pass.secret.Immutable, false) {
 		return mustAct(v1alpha1.ReasonSecretRejected, "the API server refuses Secret %q, since somebody made it immutable: "+
 			"delete it, and it is made anew", pass.secret.Name)
@@ -191,8 +189,13 @@ func (r *CertificateReconciler) createSecret(ctx context.Context, certificate *v
 // relabel puts our label back on a Secret of ours, with the number 1: the next pass sees the Secret and puts it right.
 func (r *CertificateReconciler) relabel(ctx context.Context, secret *metav1.PartialObjectMetadata) error {
 	patch := mergePatch(secret, map[string]any{"labels": map[string]any{v1alpha1.GenerationLabel: "1"}}, nil)
-	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name}}
-	return r.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	return r.patchSecret(ctx, secret, patch)
+}
+
+// patchSecret sends a merge patch for a Secret. The answer has the private key in it: it goes nowhere.
+func (s shared) patchSecret(ctx context.Context, secret metav1.Object, patch []byte) error {
+	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.GetNamespace(), Name: secret.GetName()}}
+	return s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
 }
 
 // secretPatch is a JSON merge patch (RFC 7386) from what was observed to the target, nil when there is no difference. It
@@ -207,7 +210,7 @@ func secretPatch(secret *corev1.Secret, target leafTarget) []byte {
 		annotationsBefore = append(annotationsBefore, v1alpha1.TemplateKeysAnnotation)
 	}
 	put(metadata, "annotations", difference(secret.Annotations, target.annotations, annotationsBefore))
-	if !equalStatus(secret.OwnerReferences, target.owners) {
+	if !equal(secret.OwnerReferences, target.owners) {
 		metadata["ownerReferences"] = target.owners
 	}
 	data := map[string]any{}

@@ -71,7 +71,7 @@ func TestWhatSomebodyDidToASecretIsUndoneWithoutAnotherCertificate(t *testing.T)
 			}
 			got := w.secret("hello")
 			if !maps.Equal(got.Annotations, want.Annotations) || !maps.Equal(got.Labels, want.Labels) ||
-				!equalStatus(got.OwnerReferences, want.OwnerReferences) {
+				!equal(got.OwnerReferences, want.OwnerReferences) {
 				t.Errorf("metadata is %+v\nwant %+v", got.ObjectMeta, want.ObjectMeta)
 			}
 			w.wantCertificateAtRest(certificate)

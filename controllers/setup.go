@@ -56,10 +56,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err != nil {
 		return err
 	}
-	for _, runnable := range []cache.Cache{operator.foreign} {
-		if err := mgr.Add(runnable); err != nil {
-			return err
-		}
+	if err := mgr.Add(operator.foreign); err != nil {
+		return err
 	}
 	if err := mgr.Add(forgetKeysAtTheEnd{operator.issuer}); err != nil {
 		return err

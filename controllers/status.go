@@ -142,5 +142,5 @@ func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generat
 	return status
 }
 
-// equalStatus compares what would be written with what is there.
-func equalStatus(before, after any) bool { return equality.Semantic.DeepEqual(before, after) }
+// equal compares what would be written with what is there: nothing and empty are the same.
+func equal(before, after any) bool { return equality.Semantic.DeepEqual(before, after) }

@@ -164,7 +164,7 @@ func secretsThatAreMeddledWith(_ *testing.T, w *world) {
 		unlabelled.Labels = nil
 		w.check(w.admin.Patch(w.ctx, unlabelled, client.MergeFrom(secret)))
 		w.eventually("the labels of "+name+" are back", func() bool {
-			return equalStatus(w.secret(name).Labels, secret.Labels)
+			return equal(w.secret(name).Labels, secret.Labels)
 		})
 	}
 	w.becomes(authority, v1alpha1.ReasonSigning)
