@@ -23,13 +23,15 @@ import (
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
 
+var codecs = serializer.NewCodecFactory(scheme())
+
 // wire sends bytes as they are and returns those of the API server: a client would read numbers in its own way.
 type wire struct{ rest.Interface }
 
 func newWire(t testing.TB) wire {
 	t.Helper()
 	config := rest.CopyConfig(cluster.config)
-	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme()).WithoutConversion()
+	config.NegotiatedSerializer = codecs.WithoutConversion()
 	config.GroupVersion = &v1alpha1.GroupVersion
 	config.APIPath = "/apis"
 	c, err := rest.RESTClientFor(config)
@@ -64,12 +66,12 @@ func (w wire) patchStatus(ctx context.Context, k *kind, name string, status any)
 
 // decode reads an object as the typed client and its caches do, and checks that the type has a place for every field.
 func decode(data []byte) error {
-	typed, _, err := serializer.NewCodecFactory(scheme()).UniversalDeserializer().Decode(data, nil, nil)
+	typed, _, err := codecs.UniversalDeserializer().Decode(data, nil, nil)
 	if err != nil {
 		return err
 	}
 	var sent, kept map[string]any
-	again, err := runtime.Encode(serializer.NewCodecFactory(scheme()).LegacyCodec(v1alpha1.GroupVersion), typed)
+	again, err := runtime.Encode(codecs.LegacyCodec(v1alpha1.GroupVersion), typed)
 	if err != nil {
 		return err
 	}
