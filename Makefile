@@ -21,6 +21,9 @@ export KUBEBUILDER_ASSETS
 
 PROGRAMS := manager hello-server hello-client
 MODULES := $(patsubst %/go.mod,%,$(wildcard ./go.mod ./*/go.mod ./*/*/go.mod))
+# Named by what it is made from, so that an older one is never taken for it.
+KIND_NODE_IMAGE = $(IMAGE_PREFIX)/kind-node:$(KUBERNETES)-$(shell cd hack/kind && \
+	cat node-image.sh Dockerfile pods.conflist go.mod coredns/main.go ../controlplane/go.mod | sha256sum | cut -c -8)
 TEST_MODULES := $(filter-out ./hack/%,$(MODULES))
 SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci)
 TOOL := go tool -modfile=$(CURDIR)/hack/tools/go.mod
@@ -41,6 +44,11 @@ demo: controlplane build ## see mutual TLS work on a real API server, from custo
 
 test: controlplane ## run all tests, with the race detector, against a real API server (TEST_FLAGS)
 	@for module in $(TEST_MODULES); do (cd $$module && echo "test $$module" && go test $(TEST_FLAGS) ./...); done
+
+# E2E_KEEP=1 keeps the cluster, E2E_CLUSTER=context uses one that is there, E2E_FLAGS are for go test.
+e2e: ## run the tests that need a kubelet, in a kind cluster that is made for them
+	@hack/controlplane/build.sh "$(CONTROLPLANE)" kubectl
+	@PATH="$(CONTROLPLANE):$$PATH" KIND_NODE_IMAGE="$(KIND_NODE_IMAGE)" test/e2e/run.sh
 
 lint: ## check code and scripts against the rules in .golangci.yml and .editorconfig
 	@for module in $(TEST_MODULES); do (cd $$module && echo "lint $$module" && $(LINT) run); done
@@ -68,7 +76,7 @@ verify: generate tidy format ## regenerate, tidy and format, then fail if that d
 
 controlplane: ## build etcd, kube-apiserver and kubectl once from source; nothing when KUBEBUILDER_ASSETS is set
 ifeq ($(KUBEBUILDER_ASSETS),$(CONTROLPLANE))
-	@hack/controlplane/build.sh "$(CONTROLPLANE)"
+	@hack/controlplane/build.sh "$(CONTROLPLANE)" etcd kubectl kube-apiserver
 else
 	@echo "control plane: $(KUBEBUILDER_ASSETS), from KUBEBUILDER_ASSETS"
 endif
@@ -96,10 +104,16 @@ image-%:
 			--tag $(IMAGE_PREFIX)/$$program:$(IMAGE_TAG)-$* --file Dockerfile bin/linux_$*; \
 	done
 
+kind-node-image: ## build the image of a kind node from source, for machines that can't pull one; make e2e uses it
+	@hack/controlplane/build.sh "$(CONTROLPLANE)" etcd kubectl kube-apiserver \
+		kubeadm kubelet kube-controller-manager kube-proxy kube-scheduler
+	@hack/kind/node-image.sh "$(KIND_NODE_IMAGE)" "$(CONTROLPLANE)"
+
 clean: ## remove what was built, the control plane too
 	rm -rf bin .cache
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
-.PHONY: demo test lint generate format tidy verify controlplane controlplane-path build image clean help
+.PHONY: demo test e2e lint generate format tidy verify controlplane controlplane-path build image kind-node-image \
+	clean help

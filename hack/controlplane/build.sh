@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Builds etcd, kubectl and kube-apiserver, in the versions of the go.mod beside this script, into the folder given.
+# Builds programs of Kubernetes, and etcd, in the versions of the go.mod beside this script.
+#   build.sh FOLDER PROGRAM...
 # A program that is there already in that version is kept. Each appears under its name only when it is complete, so an
 # interrupted build is continued by calling this again.
 set -euo pipefail
 
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
+programs=("${@:2}")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 
-programs=(etcd kubectl kube-apiserver)
 etcd=go.etcd.io/etcd/server/v3
 kubernetes=k8s.io/kubernetes
 etcd_version=$(go list -m -f '{{.Version}}' "$etcd")
@@ -60,11 +61,11 @@ for program in "${programs[@]}"; do
   is_current "$program" || missing+=("$program")
 done
 if ((${#missing[@]} == 0)); then
-  echo "Control plane: Kubernetes $kubernetes_version, etcd $etcd_version in $folder"
+  echo "Kubernetes $kubernetes_version, etcd $etcd_version: $folder has ${programs[*]}"
   exit
 fi
 
-echo "Building Kubernetes $kubernetes_version and etcd $etcd_version from source into $folder."
+echo "Building ${missing[*]} of Kubernetes $kubernetes_version (etcd: $etcd_version) from source into $folder."
 echo "The first time this takes 4 to 6 minutes on two cores."
 scratch=$(mktemp -d "$folder/.build.XXXXXX")
 pulse=
