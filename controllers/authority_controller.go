@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -34,15 +34,19 @@ const maxNumbersTried = 8
 type AuthorityReconciler struct{ shared }
 
 func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.MTLSAuthority{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+	setup := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.MTLSAuthority{}, builder.WithPredicates(specOrMarkChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.authorityOfSecret)).
 		Watches(&v1alpha1.MTLSCertificate{}, handler.EnqueueRequestsFromMapFunc(o.authorityLeft),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
 			handler.EnqueueRequestsFromMapFunc(o.authoritiesOfForeign))).
-		WithOptions(options).
-		Complete(o.authorities)
+		WithOptions(options)
+	if len(o.options.Namespaces) == 0 {
+		setup = setup.WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.authoritiesLeftIn),
+			builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	}
+	return setup.Complete(o.authorities)
 }
 
 // authorityPass is what a pass over one authority has found out.
@@ -65,10 +69,8 @@ func (r *AuthorityReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 		}
 		return r.pass(ctx, authority, inUse)
 	}
-	if controllerutil.AddFinalizer(authority, v1alpha1.AuthorityFinalizer) {
-		if err := r.patchFinalizers(ctx, authority); err != nil {
-			return retry(err)
-		}
+	if err := r.claim(ctx, authority); err != nil {
+		return retry(err)
 	}
 	return r.pass(ctx, authority, plan.Verdict{})
 }
@@ -92,6 +94,11 @@ func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLS
 		}
 		decision = plan.Authority(pass.input, r.clock.Now())
 	}
+	if decision.Signer != nil {
+		if err := r.mark(ctx, pass.authority); err != nil {
+			return retry(err)
+		}
+	}
 	if inUse.Reason != "" {
 		decision.Stalled = inUse
 	}
@@ -102,6 +109,7 @@ func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLS
 func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) error {
 	var err error
 	key := client.ObjectKeyFromObject(pass.authority)
+	pass.input.Restored, pass.input.FirstSecret = plan.Restored(pass.authority), generationName(key.Name, 1)
 	if pass.input.Generations, err = r.generations(ctx, key); err != nil {
 		return err
 	}
@@ -131,9 +139,24 @@ func (r *AuthorityReconciler) importedPair(ctx context.Context, key types.Namesp
 	authority, err := pki.ImportAuthority(secret.Data[v1alpha1.CertificateKey], secret.Data[v1alpha1.PrivateKeyKey],
 		secret.Data[v1alpha1.BundleKey], r.clock.Now())
 	if err != nil {
-		return plan.ImportedPair{Problem: cut(err.Error())}, nil, nil
+		return plan.ImportedPair{Problem: cut(err.Error()), Begins: begins(secret.Data, r.clock.Now())}, nil, nil
 	}
 	return plan.ImportedPair{Fingerprint: authority.Issuer().Fingerprint()}, authority, nil
+}
+
+// begins is when the next of a pair's certificates begins to be valid, zero when none is to begin.
+func begins(pair map[string][]byte, now time.Time) time.Time {
+	var next time.Time
+	for _, name := range []string{v1alpha1.CertificateKey, v1alpha1.BundleKey} {
+		certificates, _ := pki.ParseCertificates(pair[name]) // none, when they cannot be read
+		for _, certificate := range certificates {
+			begin := certificate.NotBefore
+			if begin.After(now) && (next.IsZero() || begin.Before(next)) {
+				next = begin
+			}
+		}
+	}
+	return next
 }
 
 // confirmNone makes sure that the cache misses no generation, before one is made or called lost. One that lost its labels,

@@ -19,12 +19,6 @@ import (
 // maxNamed bounds the names of certificates in a message.
 const maxNamed = 5
 
-// patchFinalizers writes the finalizers of the object as they are now, if nobody else wrote it since it was read.
-func (r *AuthorityReconciler) patchFinalizers(ctx context.Context, object client.Object) error {
-	patch := mergePatch(object, map[string]any{"finalizers": object.GetFinalizers()}, nil)
-	return r.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
-}
-
 // release lets an authority that is being deleted go, with its CA, once no certificate refers to it. Until then it tells
 // who does. In a namespace that is being deleted nothing is held: its certificates go too, and those of other namespaces
 // could keep it for ever.
@@ -47,7 +41,8 @@ func (r *AuthorityReconciler) release(ctx context.Context, authority *v1alpha1.M
 		return false, plan.Verdict{}, err
 	}
 	controllerutil.RemoveFinalizer(authority, v1alpha1.AuthorityFinalizer)
-	return true, plan.Verdict{}, client.IgnoreNotFound(r.patchFinalizers(ctx, authority))
+	finalizers := map[string]any{"finalizers": authority.Finalizers}
+	return true, plan.Verdict{}, client.IgnoreNotFound(r.patchMetadata(ctx, authority, finalizers))
 }
 
 func (r *AuthorityReconciler) namespaceTerminating(ctx context.Context, name string) (bool, error) {

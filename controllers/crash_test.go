@@ -70,6 +70,14 @@ var crashes = map[string]func(*world){
 		w.authority("my-ca")
 		w.editSecret("my-ca-ca-1", func(s *corev1.Secret) { s.Labels = nil })
 	},
+	"a restored authority waits for its CA": func(w *world) {
+		authority := &v1alpha1.MTLSAuthority{ObjectMeta: metav1.ObjectMeta{Name: "my-ca"}}
+		marked(w.namespace, "my-ca")(authority)
+		w.create(authority)
+	},
+	"a restored authority takes its CA again": func(w *world) {
+		edit(w, w.authority("my-ca"), marked(w.namespace, "my-ca"))
+	},
 	"an authority goes with its CA": func(w *world) {
 		authority := w.authority("my-ca")
 		w.check(w.client.Delete(w.ctx, authority))

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -117,6 +118,56 @@ func TestAnAuthorityWaitsForTheSecretItImports(t *testing.T) {
 	w.issued("hello")
 	w.soundLeaf("hello")
 	w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+}
+
+func TestAPairIsImportedWhenItBeginsToBeValid(t *testing.T) {
+	w := newWorld(t)
+	from := func(hours int) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.NotBefore = w.clock.Now().Add(time.Duration(hours) * time.Hour) }
+	}
+	root, laterRoot := makeCA(t, "root", nil, nil), makeCA(t, "later root", nil, from(2))
+	apart := makeCA(t, "intermediate", laterRoot, nil).secret()
+	apart["ca.crt"] = laterRoot.certificatePEM()
+	for name, c := range map[string]struct {
+		pair  map[string][]byte
+		waits []time.Duration
+	}{
+		"a-root":          {makeCA(t, "later", nil, from(1)).secret(), []time.Duration{time.Hour}},
+		"an-intermediate": {makeCA(t, "later", root, from(1)).secret(root), []time.Duration{time.Hour}},
+		"the-root-above":  {makeCA(t, "intermediate", laterRoot, nil).secret(laterRoot), []time.Duration{2 * time.Hour}},
+		"both":            {makeCA(t, "later", laterRoot, from(1)).secret(laterRoot), []time.Duration{time.Hour, time.Hour}},
+		"a-root-apart":    {apart, []time.Duration{2 * time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
+			now := w.clock.Now()
+			defer w.clock.SetTime(now)
+			w.putSecret(name, "", c.pair)
+			authority := w.authority(name+"-ca", imports(name))
+			for _, wait := range c.waits {
+				again := w.reconcileAuthority(authority).RequeueAfter
+				w.wantReady(authority, "False", v1alpha1.ReasonImportedInvalid, "isn't valid before|wait")
+				if again != wait {
+					t.Errorf("the next pass is in %s, want %s", again, wait)
+				}
+				w.later(again)
+			}
+			w.reconcileAuthority(authority)
+			w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
+		})
+	}
+}
+
+func TestAPairThatEndedIsNotLookedAtAgain(t *testing.T) {
+	w := newWorld(t)
+	ended := makeCA(t, "ended", nil, func(c *x509.Certificate) { c.NotAfter = w.clock.Now().Add(-time.Minute) })
+	w.putSecret("ended", "", ended.secret())
+	authority := w.authority("my-ca", imports("ended"))
+	again := w.reconcileAuthority(authority).RequeueAfter
+	w.wantReady(authority, "False", v1alpha1.ReasonImportedInvalid, "expired at")
+	if again != 0 {
+		t.Errorf("the next pass is in %s, want none: nothing changes with time alone", again)
+	}
 }
 
 func TestAGenerationThatLosesItsLabelsGetsThemBack(t *testing.T) {

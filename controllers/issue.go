@@ -6,11 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,19 +52,17 @@ func (o Order) Review() error {
 
 // Issuer is the one gate to the keys of CAs: policy, then the signature, then a check of what was signed.
 //
-// It is also the one place that keeps CA keys: parsed, by the UID of their Secret, which is immutable. A key is read once
-// per generation and process, and forgotten when its Secret is gone or the process stops being the leader.
+// It is also the one place that keeps CA keys. They are forgotten when their Secret is gone or the process stops being the
+// leader.
 type Issuer struct {
-	live    client.Reader
-	metrics *Metrics
+	*caKeys
 
-	mu          sync.Mutex
-	authorities map[types.UID]*pki.Authority
+	metrics *Metrics
 }
 
 // NewIssuer returns an Issuer that reads keys with live, which must not be a cache.
 func NewIssuer(live client.Reader, metrics *Metrics) *Issuer {
-	return &Issuer{live: live, metrics: metrics, authorities: map[types.UID]*pki.Authority{}}
+	return &Issuer{newCAKeys(live), metrics}
 }
 
 // Issue signs a certificate for the public key. Errors are policy.Violations, *pki.NameConstraintError, those of the API
@@ -89,58 +85,6 @@ func (i *Issuer) issue(ctx context.Context, order Order, public crypto.PublicKey
 		return nil, err
 	}
 	return authority.Sign(order.Request, public, order.Validity, authority.Issuer().Bundle())
-}
-
-// authority returns the CA of a generation with its key. It is the planned one: its certificate is compared.
-func (i *Issuer) authority(ctx context.Context, namespace string, generation plan.Generation) (*pki.Authority, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	authority, found := i.authorities[generation.SecretUID]
-	if !found {
-		loaded, err := i.load(ctx, namespace, generation)
-		if err != nil {
-			return nil, err
-		}
-		authority, i.authorities[generation.SecretUID] = loaded, loaded
-	}
-	if authority.Issuer().Fingerprint() != generation.Issuer.Fingerprint() {
-		delete(i.authorities, generation.SecretUID) // whichever of the two is behind: what is read next is up to date
-		return nil, keyUnavailable{fmt.Errorf("the CA in Secret %s/%s is not the one planned with", namespace,
-			generation.SecretName)}
-	}
-	return authority, nil
-}
-
-func (i *Issuer) load(ctx context.Context, namespace string, generation plan.Generation) (*pki.Authority, error) {
-	secret := &corev1.Secret{}
-	key := types.NamespacedName{Namespace: namespace, Name: generation.SecretName}
-	if err := i.live.Get(ctx, key, secret); err != nil {
-		return nil, keyUnavailable{err}
-	}
-	if secret.UID != generation.SecretUID {
-		return nil, keyUnavailable{stale(secret.Name)}
-	}
-	return pki.LoadAuthority(secret.Data[v1alpha1.CertificateKey], secret.Data[v1alpha1.PrivateKeyKey],
-		secret.Data[v1alpha1.BundleKey])
-}
-
-// keyUnavailable: the key of the planned generation cannot be read now. What is planned anew may find it.
-type keyUnavailable struct{ error }
-
-func (k keyUnavailable) Unwrap() error { return k.error }
-
-// Forget drops the key that was read from the Secret with this UID.
-func (i *Issuer) Forget(uid types.UID) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.authorities, uid)
-}
-
-// ForgetAll drops all keys.
-func (i *Issuer) ForgetAll() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	clear(i.authorities)
 }
 
 // forgetDeleted has keys forgotten when their Secret is gone.

@@ -59,13 +59,18 @@ func (b backup) objects() []client.Object {
 func (w *world) restore(b backup) {
 	w.t.Helper()
 	for _, object := range b.objects() {
-		object.SetUID("")
-		object.SetResourceVersion("")
-		object.SetCreationTimestamp(metav1.Time{})
-		object.SetManagedFields(nil)
-		w.check(w.admin.Create(w.ctx, object))
+		w.check(w.admin.Create(w.ctx, anew(object)))
 	}
 	w.restart()
+}
+
+// anew takes from an object what the API server gave it.
+func anew(object client.Object) client.Object {
+	object.SetUID("")
+	object.SetResourceVersion("")
+	object.SetCreationTimestamp(metav1.Time{})
+	object.SetManagedFields(nil)
+	return object
 }
 
 func TestWhatIsRestoredFromABackupIsUsedAsItIs(t *testing.T) {

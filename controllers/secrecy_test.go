@@ -251,9 +251,11 @@ func (s *spy) everywhere() map[string]string {
 func (s *spy) printedAuthorities() string {
 	s.issuer.mu.Lock()
 	defer s.issuer.mu.Unlock()
-	text := s.printed(s.issuer.authorities)
-	for _, authority := range s.issuer.authorities {
-		text += s.printed(authority) + s.printed(struct{ A *pki.Authority }{authority}) + s.printed([]any{*authority})
+	text := s.printed(s.issuer.read)
+	for _, reading := range s.issuer.read {
+		authority := reading.authority
+		text += s.printed(reading) + s.printed(authority)
+		text += s.printed(struct{ A *pki.Authority }{authority}) + s.printed([]any{*authority})
 	}
 	return text
 }

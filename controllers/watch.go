@@ -151,6 +151,22 @@ func (o *operator) authorityLeft(ctx context.Context, object client.Object) []re
 	return []reconcile.Request{{NamespacedName: key}}
 }
 
+// authoritiesLeftIn wakes the authorities that are being deleted and that certificates of a namespace refer to: by its
+// labels they may have permitted it, and been held by these alone.
+func (o *operator) authoritiesLeftIn(ctx context.Context, namespace client.Object) []reconcile.Request {
+	certificates := &v1alpha1.MTLSCertificateList{}
+	err := o.certificates.List(ctx, certificates, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range certificates.Items {
+		requests = append(requests, o.authorityLeft(ctx, &certificates.Items[i])...)
+	}
+	return requests
+}
+
 // find lists the names of what a change is of interest to. The cache cannot fail but at the end of the process.
 func (o *operator) find(ctx context.Context, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
 	if err := o.certificates.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
@@ -168,6 +184,11 @@ func (o *operator) find(ctx context.Context, list client.ObjectList, options ...
 // specOrRequestChanged passes what people change on an object. Status is the operator's own writing.
 func specOrRequestChanged() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.RenewRequestedAtAnnotation))
+}
+
+// specOrMarkChanged passes what people change on an authority.
+func specOrMarkChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.MadeForAnnotation))
 }
 
 func annotationChanged(name string) predicate.Predicate {

@@ -34,6 +34,9 @@ func TestWhoIsWokenByAChange(t *testing.T) {
 	w.namespace = tenant
 	w.certificate("c", refer(home, "my-ca", "shop-tls"))
 	w.certificate("d", refer("", "my-ca")) // another one of that name
+	other := w.newNamespace("", nil)
+	w.namespace = other
+	w.certificate("e", refer(home, "going-ca"))
 	w.namespace = home
 
 	ofSecret, toAuthority, ofForeign := w.certificatesOfSecret, w.authorityOfSecret, w.authoritiesOfForeign
@@ -71,6 +74,12 @@ func TestWhoIsWokenByAChange(t *testing.T) {
 			"an authority that goes, by a certificate of it", w.by(w.authorityLeft, referring(a, "going-ca")),
 			[]string{"home/going-ca"},
 		},
+		{
+			"an authority that goes, by a namespace that it may have permitted", w.by(w.authoritiesLeftIn, namespaceNamed(other)),
+			[]string{"home/going-ca"},
+		},
+		{"no authority that stays, by the labels of a namespace", w.by(w.authoritiesLeftIn, namespaceNamed(tenant)), nil},
+		{"no authority by the labels of an empty namespace", w.by(w.authoritiesLeftIn, namespaceNamed("empty")), nil},
 		{"no authority that stays, by a certificate", w.by(w.authorityLeft, a), nil},
 		{"no authority that there isn't", w.by(w.authorityLeft, referring(a, "none")), nil},
 	} {
@@ -164,6 +173,16 @@ func TestWhichChangesAreLookedAt(t *testing.T) {
 		}), false},
 		{"a certificate's status, which is ours", specOrRequestChanged(), same, certificate(func(c *v1alpha1.MTLSCertificate) {
 			c.Status.SecretName, c.ResourceVersion = "x", "2"
+		}), false},
+		{"the spec of an authority", specOrMarkChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
+			a.Generation = 2
+		}), true},
+		{"an authority that isn't to wait for its CA", specOrMarkChanged(), authority(marked("home", "my-ca")), sameAuthority, true},
+		{"another annotation of an authority", specOrMarkChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
+			a.Annotations = map[string]string{"note": "x"}
+		}), false},
+		{"the status of an authority, which is ours", specOrMarkChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
+			a.Status.Conditions, a.ResourceVersion = nil, "2"
 		}), false},
 		{"an authority's spec", abilityChanged(), sameAuthority, authority(func(a *v1alpha1.MTLSAuthority) {
 			a.Generation = 2

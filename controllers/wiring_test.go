@@ -96,6 +96,8 @@ func TestTheWholeOperator(t *testing.T) {
 		"an imported Secret that comes later":                         importedSecretThatComesLater,
 		"a namespace that gets the label that an authority selects":   namespaceThatIsLabelled,
 		"an authority that is deleted while it is in use":             authorityDeletedInUse,
+		"an authority that is deleted, and a namespace loses a label": authorityDeletedAndNamespaceUnlabelled,
+		"an authority that was restored":                              authorityRestored,
 	} {
 		t.Run(sentence, func(t *testing.T) { test(t, bystander(t)) })
 	}
@@ -229,12 +231,17 @@ func importedSecretThatComesLater(_ *testing.T, w *world) {
 	w.reports(authority, v1alpha1.ConditionStalled, v1alpha1.ReasonRotationNeeded)
 }
 
-func namespaceThatIsLabelled(_ *testing.T, w *world) {
-	w.newAuthority("my-ca", func(a *v1alpha1.MTLSAuthority) {
+// selectsLabel has an authority permit the namespaces with a label.
+func selectsLabel(name, value string) func(*v1alpha1.MTLSAuthority) {
+	return func(a *v1alpha1.MTLSAuthority) {
 		a.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{
-			From: "Selector", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"of": w.namespace}},
+			From: "Selector", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{name: value}},
 		}
-	})
+	}
+}
+
+func namespaceThatIsLabelled(_ *testing.T, w *world) {
+	w.newAuthority("my-ca", selectsLabel("of", w.namespace))
 	home := w.namespace
 	w.namespace = w.newNamespace("", nil)
 	certificate := w.certificate("hello", func(c *v1alpha1.MTLSCertificate) {
@@ -260,4 +267,35 @@ func authorityDeletedInUse(_ *testing.T, w *world) {
 		w.check(client.IgnoreNotFound(err))
 		return apierrors.IsNotFound(err) && !w.exists("my-ca-ca-1")
 	})
+}
+
+func authorityDeletedAndNamespaceUnlabelled(_ *testing.T, w *world) {
+	authority := w.newAuthority("my-ca", selectsLabel("of", w.namespace))
+	home := w.namespace
+	w.namespace = w.newNamespace("", map[string]string{"of": home})
+	certificate := w.certificate("hello", func(c *v1alpha1.MTLSCertificate) {
+		c.Spec.AuthorityRef.Namespace, c.Spec.DNSNames, c.Spec.ServiceName = home, nil, "hello"
+	})
+	w.becomes(certificate, v1alpha1.ReasonIssued)
+	w.check(w.admin.Delete(w.ctx, authority))
+	w.reports(authority, v1alpha1.ConditionStalled, v1alpha1.ReasonInUse)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}
+	edit(w, namespace, func(n *corev1.Namespace) { delete(n.Labels, "of") })
+	w.eventually("the authority is gone", func() bool {
+		return apierrors.IsNotFound(w.admin.Get(w.ctx, keyOf(authority), authority))
+	})
+}
+
+func authorityRestored(t *testing.T, w *world) {
+	authority := w.newAuthority("my-ca", marked(w.namespace, "my-ca"))
+	w.becomes(authority, v1alpha1.ReasonCALost)
+	secret, err := newGenerationSecret(authority, 1, newCA(t, "my-ca", w.clock.Now()), "v1:", w.clock.Now())
+	w.check(err)
+	w.create(secret)
+	w.becomes(authority, v1alpha1.ReasonSigning)
+
+	other := w.newAuthority("other", marked(w.namespace, "other"))
+	w.becomes(other, v1alpha1.ReasonCALost)
+	edit(w, other, func(a *v1alpha1.MTLSAuthority) { a.Annotations = nil })
+	w.becomes(other, v1alpha1.ReasonSigning)
 }

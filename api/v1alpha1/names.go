@@ -19,6 +19,14 @@ const (
 	RenewRequestedAtAnnotation = Prefix + "renew-requested-at"
 )
 
+// Annotations on MTLSAuthorities.
+const (
+	// MadeForAnnotation says which object a CA was made for, or is about to be: namespace, name and UID, separated by
+	// slashes. A backup carries it along, so an authority that has its own namespace and name but another UID there was
+	// restored, and waits for the Secret of its CA. People remove it to have a new CA made instead.
+	MadeForAnnotation = Prefix + "made-for"
+)
+
 // Annotations on generation Secrets: facts, written in the Create.
 const (
 	// CauseAnnotation says why the generation was made, see the Cause values.

@@ -43,7 +43,8 @@ const (
 	ReasonCAExpired = "CAExpired"
 	// ReasonCANotYetValid: the signing generation begins later.
 	ReasonCANotYetValid = "CANotYetValid"
-	// ReasonCALost: generation Secrets that existed are gone. No unrelated root is made in their place.
+	// ReasonCALost: generation Secrets that existed are gone, or weren't restored with their authority. No unrelated root is
+	// made in their place.
 	ReasonCALost = "CALost"
 	// ReasonCASecretConflict: a Secret that isn't the authority's has the name of its generation.
 	ReasonCASecretConflict = "CASecretConflict"

@@ -46,6 +46,8 @@ type ImportedPair struct {
 	Missing bool
 	// Problem says why the pair cannot be a CA, empty when it can.
 	Problem string
+	// Begins is when the next of its certificates begins to be valid, zero when none is to begin. Only time tells of it.
+	Begins time.Time
 }
 
 // AuthorityInput is everything Authority decides on.
@@ -58,6 +60,10 @@ type AuthorityInput struct {
 	Generations []Generation
 	// Known are the numbers that status speaks of.
 	Known []int64
+	// Restored: the object came out of a backup, see Restored.
+	Restored bool
+	// FirstSecret is the name of the Secret of generation 1.
+	FirstSecret string
 }
 
 // Verdict is a condition to report: a reason and a message. The zero value is the absence of one.
@@ -89,14 +95,20 @@ func Authority(in AuthorityInput, now time.Time) AuthorityPlan {
 	case len(in.Known) > 0:
 		return stalled(v1alpha1.ReasonCALost, fmt.Sprintf("the Secret of generation %d is gone. Restore it from a backup; "+
 			"or, to begin again with a CA that nobody trusts yet, delete this MTLSAuthority and make it anew", in.Known[0]))
+	case in.Restored:
+		return stalled(v1alpha1.ReasonCALost, fmt.Sprintf("this object was restored from a backup, and its CA's Secret, %q "+
+			"unless that name was taken, isn't here. Restore it with its labels and annotations; or, to begin with a CA that "+
+			"nobody trusts yet, remove annotation %s", in.FirstSecret, v1alpha1.MadeForAnnotation))
 	case in.WishErr != nil:
 		return stalled(v1alpha1.ReasonInvalidSpec, in.WishErr.Error())
 	case in.Imported.Missing:
 		return stalled(v1alpha1.ReasonImportedSecretNotFound, fmt.Sprintf("spec.imported.secretName: Secret %q doesn't exist "+
 			"in this namespace. Create it with the CA's certificate as tls.crt and its key as tls.key", in.Wish.ImportedSecret))
 	case in.Imported.Problem != "":
-		return stalled(v1alpha1.ReasonImportedInvalid, fmt.Sprintf("spec.imported.secretName: Secret %q: %s",
+		plan := stalled(v1alpha1.ReasonImportedInvalid, fmt.Sprintf("spec.imported.secretName: Secret %q: %s",
 			in.Wish.ImportedSecret, in.Imported.Problem))
+		plan.Next = soonest(now, in.Imported.Begins)
+		return plan
 	default:
 		return AuthorityPlan{Mint: 1}
 	}
@@ -108,7 +120,7 @@ func (in AuthorityInput) withSigner(signer Generation, now time.Time) AuthorityP
 		plan.Stalled = Verdict{v1alpha1.ReasonInvalidSpec, in.WishErr.Error()}
 	}
 	validity := signer.Issuer.Validity()
-	plan.Next = soonest(now, validity.NotBefore, validity.NotAfter.Add(time.Second))
+	plan.Next = soonest(now, validity.NotBefore, validity.NotAfter.Add(time.Second), in.Imported.Begins)
 	switch {
 	case now.After(validity.NotAfter):
 		plan.NotReady = Verdict{v1alpha1.ReasonCAExpired, fmt.Sprintf("the CA of generation %d ended at %s. Make another "+

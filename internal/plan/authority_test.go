@@ -82,6 +82,23 @@ func TestAnAuthorityWithoutASigner(t *testing.T) {
 		"tells of a lost CA before a bad spec": {
 			own, func(in *plan.AuthorityInput) { in.Known, in.WishErr = []int64{3}, wrong }, 0, "CALost", "generation 3 is gone",
 		},
+		"makes no other one when it was restored without it": {
+			own, func(in *plan.AuthorityInput) { in.Restored, in.FirstSecret = true, "my-ca-ca-1" }, 0, "CALost",
+			`this object was restored from a backup, and its CA's Secret, "my-ca-ca-1"`,
+		},
+		"tells how to begin anew when it was restored without its CA": {
+			own, func(in *plan.AuthorityInput) { in.Restored = true }, 0, "CALost",
+			"annotations; or, to begin with a CA that nobody trusts yet, remove annotation mtls-operator.io/made-for",
+		},
+		"makes no other one when it was restored without it and there is one to import": {
+			from, func(in *plan.AuthorityInput) { in.Restored, in.Imported.Fingerprint = true, "ab" }, 0, "CALost", "restored",
+		},
+		"tells that its CA wasn't restored before a bad spec": {
+			own, func(in *plan.AuthorityInput) { in.Restored, in.WishErr = true, wrong }, 0, "CALost", "restored",
+		},
+		"tells what status knows of a lost CA before that it was restored": {
+			own, func(in *plan.AuthorityInput) { in.Restored, in.Known = true, []int64{3} }, 0, "CALost", "generation 3 is gone",
+		},
 		"tells of every Secret it cannot use": {
 			own, func(in *plan.AuthorityInput) { in.Generations, in.Known = unusable, nil }, 0, "CALost",
 			`Secret "my-ca-ca-1": tls.key: is missing; Secret "my-ca-ca-2" lacks annotation mtls-operator.io/activated-at. Restore`,
@@ -96,6 +113,33 @@ func TestAnAuthorityWithoutASigner(t *testing.T) {
 			}
 			wantVerdict(t, "not ready", got.NotReady, c.reason, c.message)
 			wantVerdict(t, "stalled", got.Stalled, c.reason, c.message)
+		})
+	}
+}
+
+func TestAPairThatIsNotYetValidIsLookedAtWhenItIs(t *testing.T) {
+	spec := v1alpha1.MTLSAuthoritySpec{Imported: &v1alpha1.Imported{SecretName: "corp-ca"}}
+	end := noon.Add(100*day + time.Second) // of the signer, if there is one
+	for sentence, c := range map[string]struct {
+		pair           plan.ImportedPair
+		unsigned, with time.Time // the next pass, without a signer and with one
+	}{
+		"when it begins":                {plan.ImportedPair{Problem: "x", Begins: noon.Add(day)}, noon.Add(day), noon.Add(day)},
+		"not again when it has begun":   {plan.ImportedPair{Problem: "x", Begins: noon}, time.Time{}, end},
+		"never when it has ended":       {plan.ImportedPair{Problem: "x"}, time.Time{}, end},
+		"not before a signer ends":      {plan.ImportedPair{Problem: "x", Begins: end.Add(day)}, end.Add(day), end},
+		"never when there is no Secret": {plan.ImportedPair{Missing: true}, time.Time{}, end},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			in := plan.AuthorityInput{Wish: authorityWish(t, spec), Imported: c.pair}
+			if got := plan.Authority(in, noon); !got.Next.Equal(c.unsigned) || got.NotReady.Reason == "" {
+				t.Errorf("without a signer the next pass is at %s, want %s; not ready: %v", got.Next, c.unsigned, got.NotReady)
+			}
+			in = signing(t, spec)
+			in.Imported = c.pair
+			if got := plan.Authority(in, noon); !got.Next.Equal(c.with) {
+				t.Errorf("with a signer the next pass is at %s, want %s", got.Next, c.with)
+			}
 		})
 	}
 }
@@ -142,6 +186,7 @@ func TestAnAuthorityGoesOnSigning(t *testing.T) {
 		"with all of that at once": {from, func(in *plan.AuthorityInput) {
 			in.Generations[0].Deleting, in.Generations[0].SpecHash, in.Imported.Fingerprint = true, "v1:ab", "ab"
 		}, "RotationNeeded", `describes it and Secret "corp-ca" holds another CA and Secret "my-ca-ca-1" was deleted`},
+		"that was restored with its CA":      {own, func(in *plan.AuthorityInput) { in.Restored, in.Known = true, nil }, "", ""},
 		"with nothing known of it in status": {own, func(in *plan.AuthorityInput) { in.Known = nil }, "", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
