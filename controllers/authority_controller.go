@@ -254,7 +254,7 @@ func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, d
 		validity := signer.Issuer.Validity()
 		after.Status.Expires = new(metav1.NewTime(validity.NotAfter))
 		after.Status.TrustBundleHash = signer.Issuer.Bundle().Hash()
-		ready.Message = fmt.Sprintf("generation %d signs%s", signer.Number, pass.remarks(*signer))
+		ready.Message = fmt.Sprintf("generation %d signs%s%s", signer.Number, pass.remarks(*signer), r.blindness(before))
 	} else if decision.NotReady.Reason == v1alpha1.ReasonCALost {
 		after.Status.Generations = before.Status.Generations // what is lost must not be forgotten
 	}

@@ -89,13 +89,13 @@ func inUseBy(authority *v1alpha1.MTLSAuthority, users []types.NamespacedName) pl
 	}
 	var parts []string
 	if len(own) > 0 {
-		parts = append(parts, "in this namespace "+strings.Join(own, ", "))
+		parts = append(parts, strings.Join(own, ", ")+" in this namespace")
 	}
 	if elsewhere > 0 {
-		parts = append(parts, fmt.Sprintf("in other namespaces %d", elsewhere))
+		parts = append(parts, fmt.Sprintf("%d in other namespaces", elsewhere))
 	}
 	return plan.Verdict{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf("deleted, and held while MTLSCertificates refer to it "+
-		"(%s): it goes on renewing them. Delete them or have them refer to another authority", strings.Join(parts, "; "))}
+		"(%s): it goes on renewing them. Delete them or have them refer to another authority", strings.Join(parts, ", "))}
 }
 
 // deleteGenerations destroys the CA of an authority that goes.

@@ -303,7 +303,8 @@ func (r *CertificateReconciler) issueProblem(pass *leafPass, err error) error {
 		return mustAct(v1alpha1.ReasonDenied, "%s", cut(violations.Error()))
 	}
 	if violation, ok := errors.AsType[*pki.NameConstraintError](err); ok {
-		return mustAct(v1alpha1.ReasonNameConstraintViolation, "%s", cut(violation.Error()))
+		return mustAct(v1alpha1.ReasonNameConstraintViolation, "%s. Ask for other names, or refer to another authority",
+			cut(violation.Error()))
 	}
 	if fields, ok := errors.AsType[pki.FieldErrors](err); ok { // the spec is valid, but not under this CA
 		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(fields))

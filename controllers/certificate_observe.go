@@ -105,7 +105,7 @@ func otherHolder(secret metav1.Object, certificate *v1alpha1.MTLSCertificate) st
 }
 
 func conflict(name, holder string) *problem {
-	return mustAct(v1alpha1.ReasonSecretConflict, "Secret %q exists and %s. It is left alone: delete or rename it, or make "+
+	return mustAct(v1alpha1.ReasonSecretConflict, "Secret %q exists and %s. It is left alone: delete it, or make "+
 		"another MTLSCertificate with another secretName", name, holder)
 }
 
@@ -117,7 +117,7 @@ func (r *CertificateReconciler) findAuthority(ctx context.Context, certificate *
 	authority := &v1alpha1.MTLSAuthority{}
 	own := key.Namespace == certificate.Namespace
 	if !own && !r.options.watched(key.Namespace) {
-		return nil, notPermitted(key, certificate.Namespace)
+		return nil, r.notPermitted(key, certificate.Namespace)
 	}
 	err := r.Get(ctx, key, authority)
 	switch {
@@ -125,7 +125,7 @@ func (r *CertificateReconciler) findAuthority(ctx context.Context, certificate *
 		return nil, waits(v1alpha1.ReasonAuthorityNotFound,
 			"MTLSAuthority %q doesn't exist in this namespace: create it, or correct spec.authorityRef", key.Name)
 	case apierrors.IsNotFound(err):
-		return nil, notPermitted(key, certificate.Namespace)
+		return nil, r.notPermitted(key, certificate.Namespace)
 	case err != nil:
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (r *CertificateReconciler) findAuthority(ctx context.Context, certificate *
 		return nil, err
 	}
 	if !permitted {
-		return nil, notPermitted(key, certificate.Namespace)
+		return nil, r.notPermitted(key, certificate.Namespace)
 	}
 	if !authority.DeletionTimestamp.IsZero() && certificate.CreationTimestamp.After(authority.DeletionTimestamp.Time) {
 		return nil, notReady(reference(key, own), own, "it is being deleted")
@@ -142,10 +142,14 @@ func (r *CertificateReconciler) findAuthority(ctx context.Context, certificate *
 	return authority, nil
 }
 
-func notPermitted(authority types.NamespacedName, namespace string) *problem {
-	denial := waits(v1alpha1.ReasonAuthorityNotPermitted, "spec.authorityRef: there is no MTLSAuthority %q that permits "+
+func (s shared) notPermitted(authority types.NamespacedName, namespace string) *problem {
+	served := ""
+	if len(s.options.Namespaces) > 0 {
+		served = " in the namespaces that this operator serves (--namespaces)"
+	}
+	denial := waits(v1alpha1.ReasonAuthorityNotPermitted, "spec.authorityRef: there is no MTLSAuthority %q%s that permits "+
 		"certificates from namespace %q: correct the reference, or ask its owner to add the namespace to "+
-		"spec.allowedNamespaces", authority, namespace)
+		"spec.allowedNamespaces", authority, served, namespace)
 	denial.warn = true
 	return denial
 }
@@ -163,6 +167,16 @@ func (s shared) permits(ctx context.Context, authority *v1alpha1.MTLSAuthority, 
 	}
 	permitted, err := policy.Permits(authority, namespace, labels)
 	return permitted && err == nil, nil // an invalid selector permits nobody; the authority's status tells of it
+}
+
+// blindness of an operator that may not read the labels of namespaces, told to who would wait for them to count.
+func (s shared) blindness(authority *v1alpha1.MTLSAuthority) string {
+	everyNamespace := &metav1.LabelSelector{} // which takes no labels
+	if len(s.options.Namespaces) == 0 || !selects(authority) || equal(authority.Spec.AllowedNamespaces.Selector, everyNamespace) {
+		return ""
+	}
+	return ". spec.allowedNamespaces permits no other namespace: this operator serves some namespaces only (--namespaces) and " +
+		"cannot see the labels of namespaces. Set from: All, and in allowedNames what others may have"
 }
 
 func selects(authority *v1alpha1.MTLSAuthority) bool {

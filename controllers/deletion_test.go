@@ -63,7 +63,7 @@ func TestAnAuthorityInUseGoesOnUntilNobodyRefersToIt(t *testing.T) {
 	w.told.take()
 	w.deleteAuthority(authority)
 	w.reconcileAuthority(authority)
-	message := `in this namespace "user-0", "user-1", "user-2", "user-3", "user-4", 2 more; in other namespaces 2|renewing`
+	message := `"user-0", "user-1", "user-2", "user-3", "user-4", 2 more in this namespace, 2 in other namespaces|renewing`
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
 	w.wantCondition(authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonInUse, message)
 	w.wantOneEvent("Warning "+v1alpha1.ReasonInUse, message)
@@ -142,7 +142,7 @@ func TestACertificateMadeAfterTheDeletionDoesNotHoldAnAuthority(t *testing.T) {
 	w.wantReady(late, "False", v1alpha1.ReasonAuthorityNotReady, "it is being deleted")
 	w.wantNoSecret("late")
 	w.reconcileAuthority(authority)
-	w.wantCondition(authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonInUse, `namespace "user")`)
+	w.wantCondition(authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonInUse, `("user" in this namespace)`)
 	w.removeCertificate(user)
 	w.reconcileAuthority(authority)
 	w.wantGone(authority)

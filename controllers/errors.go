@@ -54,7 +54,8 @@ func rejected(err error, reason, secretName string) error {
 		return waits(reason, "the namespace is being deleted")
 	case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsRequestEntityTooLargeError(err),
 		apierrors.IsBadRequest(err):
-		refusal := mustAct(reason, "the API server refuses Secret %q: %s", secretName, cut(err.Error()))
+		refusal := mustAct(reason, "the API server refuses Secret %q: %s. It is tried again every %.0f minutes", secretName,
+			cut(err.Error()), rejectedDelay.Minutes())
 		refusal.retryAfter = rejectedDelay
 		return refusal
 	default:

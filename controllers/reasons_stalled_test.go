@@ -80,7 +80,7 @@ var stalledRows = []stalledRow{
 			w.check(w.admin.Delete(w.ctx, a))
 			w.seesDeletion(a)
 		},
-		message: `held while MTLSCertificates refer to it (in this namespace "hello")|Delete them|another authority`,
+		message: `held while MTLSCertificates refer to it ("hello" in this namespace)|Delete them|another authority`,
 	},
 }
 

@@ -93,7 +93,7 @@ func TestASecretInTheWayIsLeftAlone(t *testing.T) {
 				w.seesSecret(secret)
 				before := w.secret("hello")
 				certificate := w.certificate("hello")
-				message := `Secret "hello" exists and |` + row.message + "|It is left alone: delete or rename it|secretName"
+				message := `Secret "hello" exists and |` + row.message + "|It is left alone: delete it|secretName"
 
 				w.reconcileCertificate(certificate)
 

@@ -65,6 +65,9 @@ func (s shared) conditions(existing []metav1.Condition, generation int64, ready,
 	copy(all, existing)
 	s.setCondition(&all, generation, v1alpha1.ConditionReady, notReady.Reason == "", firstOf(notReady, ready))
 	progressing := plan.Verdict{Reason: v1alpha1.ReasonProgressing, Message: "nobody needs to act"}
+	if notReady.Reason != "" {
+		progressing.Message = "this object goes on by itself once what condition Ready tells of has changed"
+	}
 	s.setCondition(&all, generation, v1alpha1.ConditionStalled, stalled.Reason != "", firstOf(stalled, progressing))
 	return all
 }

@@ -98,7 +98,11 @@ func TestWhatExistsElsewhereIsNotTold(t *testing.T) {
 	t.Run("one in a namespace that isn't watched", func(t *testing.T) {
 		c := c.in(t)
 		c.certificates.options.Namespaces = []string{c.shop}
-		for _, name := range []string{"my-ca", "private", "absent"} {
+		want := c.hears("unwatched", "absent", c.namespace)
+		if message := want.Conditions[0].Message; !strings.Contains(message, "--namespaces") {
+			t.Errorf("a tenant isn't told that the authority may be out of reach: %q", message)
+		}
+		for _, name := range []string{"my-ca", "private"} {
 			if diff := cmp.Diff(want, c.hears("unwatched-"+name, name, c.namespace)); diff != "" {
 				t.Errorf("a tenant notices a difference from an authority that doesn't exist (-absent +%s):\n%s", name, diff)
 			}

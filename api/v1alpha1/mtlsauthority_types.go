@@ -11,6 +11,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expires`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Stalled",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Stalled")].status`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",fieldPath=".metadata",message="name must be no more than 52 characters: the names of the authority's Secrets are made from it"
 type MTLSAuthority struct {
 	metav1.TypeMeta `json:",inline"`
@@ -66,7 +67,7 @@ type MTLSAuthoritySpec struct {
 	// privateKey says what key a CA generation gets.
 	// +optional
 	PrivateKey *AuthorityPrivateKey `json:"privateKey,omitempty"`
-	// duration is the life of one CA generation; 8760h when unset, least 1h.
+	// duration is the life of one CA generation; 8760h when unset, at least 1h.
 	// +optional
 	Duration Duration `json:"duration,omitempty"`
 	// maxPathLength is how many CAs may stand between this one and a leaf; 0 when unset.

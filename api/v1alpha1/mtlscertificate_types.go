@@ -15,6 +15,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Serial",type=string,priority=1,JSONPath=`.status.certificate.serialNumber`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Stalled",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Stalled")].status`
 // +kubebuilder:validation:XValidation:rule="!(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name).matches('-ca-[0-9]+$')",fieldPath=".spec.secretName",message="must not end in -ca-<number>: such names belong to the Secrets of authorities; set another secretName"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.secretName) ? self.spec.secretName : self.metadata.name) == (has(oldSelf.spec.secretName) ? oldSelf.spec.secretName : oldSelf.metadata.name)",fieldPath=".spec.secretName",message="cannot be changed, since pods mount the Secret by this name; make another MTLSCertificate"
 type MTLSCertificate struct {
@@ -116,22 +117,22 @@ type MTLSCertificateSpec struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be the name of a Service: lower-case letters, digits and '-'"
 	ServiceName string `json:"serviceName,omitempty"`
-	// duration is the life of the certificate, least 10m. A change alone doesn't re-issue.
+	// duration is the life of the certificate; 2160h when unset, at least 10m. A change alone doesn't re-issue.
 	// +optional
 	// +default="2160h"
 	Duration Duration `json:"duration,omitempty"`
-	// renewBefore is how long before its end the certificate is renewed, least 1m; a third of its life when unset or
+	// renewBefore is how long before its end the certificate is renewed, at least 1m; a third of its life when unset or
 	// larger than that. A change alone doesn't re-issue.
 	// +optional
 	RenewBefore Duration `json:"renewBefore,omitempty"`
-	// privateKey says what key the certificate gets.
+	// privateKey says what key the certificate gets; when unset ECDSAP256, a new one with every renewal.
 	// +optional
 	// +default={}
 	PrivateKey PrivateKey `json:"privateKey,omitempty,omitzero"`
 	// secretTemplate is added to the Secret.
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
-	// deletionPolicy says what happens to the Secret when this object is deleted: Delete or Retain.
+	// deletionPolicy says what happens to the Secret when this object is deleted: Delete (when unset) or Retain.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,6 +39,7 @@ func TestTheManagerOnARealAPIServer(t *testing.T) {
 	c := newCluster(t)
 	t.Run("without the kinds it ends and says what to apply", c.testMissingKinds)
 	c.installCRDs(t)
+	t.Run("it works as soon as an API server that was away is there", c.testLateAPIServer)
 	t.Run("it is ready, and its metrics are for who may get them", c.testEndpoints)
 	t.Run("at the finest level its logs hold no key", c.testLogs)
 	t.Run("of two replicas one leads, and hands over when it stops", c.testHandover)
@@ -47,6 +51,54 @@ func (c *cluster) testMissingKinds(t *testing.T) {
 	if code := p.exitCode(t); code != 1 || !strings.Contains(p.log.String(), "config/crd") {
 		t.Errorf("got exit code %d and log\n%s\nwant 1 and config/crd in it", code, p.log.String())
 	}
+}
+
+// testLateAPIServer has the manager reach the API server by an address where nothing listens at first.
+func (c *cluster) testLateAPIServer(t *testing.T) {
+	text, err := os.ReadFile(c.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, target := freeAddress(t), strings.Trim(strings.TrimPrefix(c.environment.Config.Host, "https://"), "/")
+	if !bytes.Contains(text, []byte(target)) {
+		t.Fatalf("%s isn't in the kubeconfig", target)
+	}
+	late, probes := *c, freeAddress(t)
+	late.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(late.kubeconfig, bytes.ReplaceAll(text, []byte(target), []byte(address)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, late.flags("--leader-elect=false", "--health-probe-bind-address", probes)...)
+	eventually(t, p.logs("waiting for the API server"), p)
+	forward(t, address, target)
+	eventually(t, status("http://"+probes+"/readyz", "", http.StatusOK), p)
+	p.stop(t)
+}
+
+// forward has connections to an address end up at another until the test ends.
+func forward(t *testing.T, address, target string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return // closed
+			}
+			far, err := new(net.Dialer).DialContext(t.Context(), "tcp", target)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			pipe := func(to, from net.Conn) { _, _ = io.Copy(to, from); _ = to.Close() }
+			go pipe(near, far)
+			go pipe(far, near)
+		}
+	}()
 }
 
 func (c *cluster) testEndpoints(t *testing.T) {

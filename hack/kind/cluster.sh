@@ -43,8 +43,9 @@ YAML
 
 # Tells every node where the pods of the others are: there is no daemon that does.
 route_pods() {
-  local node pods address other
-  docker exec "$name-control-plane" kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes --output go-template='
+  local node pods address other control_plane="$name-control-plane" kubectl='kubectl --kubeconfig /etc/kubernetes/admin.conf'
+  docker exec "$control_plane" $kubectl wait --for=jsonpath='{.spec.podCIDR}' node --all --timeout=2m >/dev/null
+  docker exec "$control_plane" $kubectl get nodes --output go-template='
     {{- range .items}}{{.metadata.name}} {{.spec.podCIDR}} {{(index .status.addresses 0).address}}{{"\n"}}{{end}}' |
     while read -r node pods address; do
       for other in $(kind get nodes --name "$name"); do
@@ -54,18 +55,18 @@ route_pods() {
 }
 
 case $command in
-  create)
-    if [[ -n ${1-} ]] && docker image inspect "$1" >/dev/null 2>&1; then
-      configuration true | kind create cluster --name "$name" --image "$1" --config - --wait 3m
-      route_pods
-    else
-      configuration false | kind create cluster --name "$name" --config - --wait 3m
-    fi
-    ;;
-  load) kind load docker-image --name "$name" "$@" ;;
-  delete) kind delete cluster --name "$name" ;;
-  *)
-    echo "cluster.sh: unknown command \"$command\"" >&2
-    exit 2
-    ;;
+create)
+  if [[ -n ${1-} ]] && docker image inspect "$1" >/dev/null 2>&1; then
+    configuration true | kind create cluster --name "$name" --image "$1" --config - --wait 3m
+    route_pods
+  else
+    configuration false | kind create cluster --name "$name" --config - --wait 3m
+  fi
+  ;;
+load) kind load docker-image --name "$name" "$@" ;;
+delete) kind delete cluster --name "$name" ;;
+*)
+  echo "cluster.sh: unknown command \"$command\"" >&2
+  exit 2
+  ;;
 esac

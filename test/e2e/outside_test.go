@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,7 +107,7 @@ func (s *scene) walkThrough(t *testing.T) {
 		t.Skip("node isn't on this machine")
 	}
 	server, client, stranger := s.files(t, "hello-server"), s.files(t, "my-client"), s.files(t, "stranger")
-	command := exec.CommandContext(t.Context(), "node", filepath.Join(root, "test/compat/testdata/server.js"),
+	command := exec.CommandContext(t.Context(), "node", filepath.Join(root, "test", "compat", "testdata", "server.js"),
 		server.path("ca.crt"), server.path("tls.crt"), server.path("tls.key"))
 	input, err := command.StdinPipe()
 	must(t, err)
@@ -124,7 +125,7 @@ func (s *scene) walkThrough(t *testing.T) {
 	if code, answer := curl(t, url, client, client); code != 0 || answer != "Hello World my-client\n" {
 		t.Errorf("curl to node: exit code %d and %q", code, answer)
 	}
-	ask := func(url string, roots files, pair files) string {
+	ask := func(url string, roots, pair files) string {
 		_, answer := run(t, exec.CommandContext(t.Context(), "node", "-e", nodeClient, url,
 			roots.path("ca.crt"), pair.path("tls.crt"), pair.path("tls.key")))
 		return strings.TrimSpace(answer)
@@ -133,14 +134,16 @@ func (s *scene) walkThrough(t *testing.T) {
 	for _, c := range []struct {
 		sentence, url string
 		roots, pair   files
-		want          string
+		want          []string
 	}{
-		{"node to node", url, client, client, "Hello World my-client"},
-		{"node to the cluster", cluster, client, client, "Hello World"},
-		{"node with the certificate of another authority", url, client, stranger, "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"},
-		{"node without the CA", url, stranger, client, "SELF_SIGNED_CERT_IN_CHAIN"},
+		{"node to node", url, client, client, []string{"Hello World my-client"}},
+		{"node to the cluster", cluster, client, client, []string{"Hello World"}},
+		{"node with the certificate of another authority", url, client, stranger, []string{
+			"ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "ECONNRESET", // the server's word, or the server's end, whichever comes first
+		}},
+		{"node without the CA", url, stranger, client, []string{"SELF_SIGNED_CERT_IN_CHAIN"}},
 	} {
-		if answer := ask(c.url, c.roots, c.pair); answer != c.want {
+		if answer := ask(c.url, c.roots, c.pair); !slices.Contains(c.want, answer) {
 			t.Errorf("%s gets %q, want %q", c.sentence, answer, c.want)
 		}
 	}

@@ -127,11 +127,18 @@ func onBothNodes(deployment *appsv1.Deployment) {
 // onNode runs a command in a node of the cluster, which is a container.
 func onNode(t *testing.T, node string, command ...string) string {
 	t.Helper()
-	output, err := exec.CommandContext(t.Context(), "docker", append([]string{"exec", node}, command...)...).CombinedOutput()
+	output, err := tryOnNode(t.Context(), node, command...)
+	must(t, err)
+	return output
+}
+
+// tryOnNode is onNode that may fail, or that is to be done when the test is over.
+func tryOnNode(ctx context.Context, node string, command ...string) (string, error) {
+	output, err := exec.CommandContext(ctx, "docker", append([]string{"exec", node}, command...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s: %s: %v: %s", node, strings.Join(command, " "), err, output)
+		err = fmt.Errorf("%s: %s: %w: %s", node, strings.Join(command, " "), err, output)
 	}
-	return string(output)
+	return string(output), err
 }
 
 // controlPlane and worker are the two nodes of a kind cluster.
@@ -140,3 +147,12 @@ func worker() string       { return strings.TrimPrefix(inCluster, "kind-") + "-w
 
 // elapsed since, as a figure to print.
 func elapsed(since time.Time) time.Duration { return time.Since(since).Round(100 * time.Millisecond) }
+
+// signal sends a signal to the program of a pod on its node, past the API server.
+func (s *scene) signal(t *testing.T, pod, signal string) {
+	t.Helper()
+	found := &corev1.Pod{}
+	must(t, cluster.Get(t.Context(), s.name(pod), found))
+	id := strings.TrimPrefix(found.Status.ContainerStatuses[0].ContainerID, "containerd://")
+	onNode(t, found.Spec.NodeName, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", signal, id)
+}

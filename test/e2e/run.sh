@@ -47,6 +47,7 @@ finish() {
 # The operator of the commit before, with its manifests, under another tag.
 build_previous() {
   local commit=${E2E_UPGRADE_FROM:-HEAD^}
+  git rev-parse --verify --quiet "$commit^{commit}" >/dev/null || git fetch --quiet --deepen 1 || true
   git rev-parse --verify --quiet "$commit^{commit}" >/dev/null || {
     echo "e2e: commit $commit isn't in this clone: fetch more history, or name another with E2E_UPGRADE_FROM" >&2
     exit 1

@@ -36,13 +36,10 @@ type scene struct {
 // newFeature returns a feature that plays in a namespace of its own.
 func newFeature(name, namespace string) (*features.FeatureBuilder, *scene) {
 	s := &scene{namespace: namespace}
-	feature := features.New(name).
-		WithSetup("namespace", s.step(func(t *testing.T) { createNamespace(t, namespace) })).
-		WithTeardown("namespace", func(ctx context.Context, t *testing.T, _ *envconf.Config) context.Context {
-			kubectl(t, "", "delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
-			return ctx
-		})
-	return feature, s
+	return features.New(name).WithSetup("namespace", s.step(func(t *testing.T) {
+		createNamespace(t, namespace)
+		deleteNamespaceAtTheEnd(t, namespace)
+	})), s
 }
 
 // createNamespace waits for one of a run before to be gone.
@@ -52,6 +49,17 @@ func createNamespace(t *testing.T, name string) {
 		return cluster.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name: name, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
 		}})
+	})
+}
+
+// deleteNamespaceAtTheEnd of the feature, also when it fails.
+func deleteNamespaceAtTheEnd(t *testing.T, name string) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if _, err := tryKubectl(ctx, "", "delete", "namespace", name, "--ignore-not-found", "--wait=false"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -187,10 +195,19 @@ func (s *scene) renew(t *testing.T, certificate string) string {
 	before := s.serial(t, certificate)
 	s.kubectl(t, "annotate", "--overwrite", "mcert", certificate,
 		v1alpha1.RenewRequestedAtAnnotation+"="+time.Now().Format(time.RFC3339Nano))
+	return s.awaitSerialOtherThan(t, certificate, before)
+}
+
+func (s *scene) awaitSerialOtherThan(t *testing.T, certificate, before string) string {
+	t.Helper()
 	var after string
-	await(t, "a new certificate "+certificate, soon, func(context.Context) error {
-		if after = s.serial(t, certificate); after == before {
-			return errors.New("it still has serial number " + before)
+	await(t, "a new certificate "+certificate, soon, func(ctx context.Context) error {
+		found := &v1alpha1.MTLSCertificate{}
+		if err := cluster.Get(ctx, s.name(certificate), found); err != nil {
+			return err
+		}
+		if after = found.Status.Certificate.SerialNumber; after == before {
+			return fmt.Errorf("it still has serial number %s", before)
 		}
 		return nil
 	})

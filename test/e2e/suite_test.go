@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,19 +41,30 @@ func TestMain(m *testing.M) {
 	}
 	config.WithKubeContext(inCluster).WithParallelTestEnabled()
 	utilruntime.Must(v1alpha1.AddToScheme(scheme.Scheme))
-	cluster, err = client.New(config.Client().RESTConfig(), client.Options{Scheme: scheme.Scheme})
+	administrator := config.Client().RESTConfig()
+	administrator.QPS = -1
+	cluster, err = client.New(administrator, client.Options{Scheme: scheme.Scheme})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 	suite = env.NewWithConfig(config)
+	suite.Setup(installUnlessUpgraded)
 	os.Exit(suite.Run(m))
 }
 
-// The order matters: all that follows upgrade happens with an operator that was upgraded, and uninstall ends it. The
-// features between have namespaces of their own; those that would disturb others are alone.
+// installUnlessUpgraded installs the operator for a run of chosen features. In a whole run upgrade does.
+func installUnlessUpgraded(ctx context.Context, config *envconf.Config) (context.Context, error) {
+	if chosen := config.FeatureRegex(); chosen == nil || chosen.MatchString(upgrade().Name()) {
+		return ctx, nil
+	}
+	return ctx, install(ctx, manifests("default"), "mtls-operator/manager:dev")
+}
+
+// The order matters: all that follows upgrade happens with an operator that was upgraded, and uninstall ends it. Some
+// features have namespaces of their own and play at once; those that would disturb others are alone.
 func TestOperator(t *testing.T) {
-	//UP
-	suite.TestInParallel(t, samples())
-	//UN
+	suite.Test(t, upgrade())
+	suite.TestInParallel(t, samples(), renewal(), repair(), restore(), output())
+	suite.Test(t, operatorForm(), leaderKilled(), outages(), namespaces(), uninstall())
 }
