@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 artifacts=$PWD/bin/e2e
 scratch=$(mktemp -d)
-name=mtls-e2e-$$
+name=e2e-$$
 export KUBECONFIG=${KUBECONFIG:-}
 
 # inspect COMMAND...: runs it into a file of the artifacts named after it; what fails doesn't matter any more
@@ -68,7 +68,8 @@ if [[ -z ${E2E_CLUSTER-} ]]; then
   hack/kind/cluster.sh create "$name" "${KIND_NODE_IMAGE-}"
 fi
 context=${E2E_CLUSTER:-kind-$name}
-hack/kind/cluster.sh load "${context#kind-}" mtls-operator/{manager,hello-server,hello-client}:dev \
-  mtls-operator/manager:previous
+[[ $context != kind-* ]] ||
+  hack/kind/cluster.sh load "${context#kind-}" mtls-operator/{manager,hello-server,hello-client}:dev \
+    mtls-operator/manager:previous
 
 E2E_CONTEXT=$context E2E_PREVIOUS=$scratch/previous go test -C test/e2e -tags e2e -count 1 -timeout 40m -v ${E2E_FLAGS-}

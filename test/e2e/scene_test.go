@@ -124,8 +124,11 @@ func await(t *testing.T, what string, limit time.Duration, ask func(ctx context.
 	t.Helper()
 	var last error
 	err := wait.For(func(ctx context.Context) (bool, error) {
-		last = ask(ctx)
-		return last == nil, nil
+		err := ask(ctx)
+		if last == nil || ctx.Err() == nil { // at the end of time, what was wrong before it says more
+			last = err
+		}
+		return err == nil, nil
 	}, wait.WithContext(t.Context()), wait.WithTimeout(limit), wait.WithInterval(200*time.Millisecond), wait.WithImmediate())
 	if err != nil {
 		t.Fatalf("%s: not within %s: %v", what, limit, errors.Join(last, err))

@@ -78,7 +78,8 @@ func traces(ctx context.Context) ([]string, error) {
 		}
 		for line := range strings.Lines(list) {
 			name, _, _ := strings.Cut(line, " ")
-			if strings.Contains(name, "mtls-") || strings.Contains(line, "mtls-operator.io") {
+			if strings.Contains(name, "mtls-operator") || strings.Contains(name, operatorNamespace) ||
+				strings.Contains(line, "mtls-operator.io") {
 				found = append(found, kind+" "+name)
 			}
 		}
