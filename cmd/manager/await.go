@@ -20,27 +20,29 @@ const (
 	sayEvery = 60
 )
 
-// awaitAPIServer waits until the API server is ready to answer, or ctx ends. A manager that ended instead would be started
-// again by kubelet, but each time later, and be away for minutes after the API server is back. What else is wrong, such as
-// credentials, is for the manager to find out.
-func awaitAPIServer(ctx context.Context, config *rest.Config, log logr.Logger) error {
+// awaitAPIServer waits until the API server is ready to answer, and tells whether it is: not so when ctx ends first. A
+// manager that ended instead would be started again by kubelet, but each time later, and be away for minutes after the API
+// server is back. What else is wrong, such as credentials, is for the manager to find out.
+func awaitAPIServer(ctx context.Context, config *rest.Config, log logr.Logger) (bool, error) {
 	asking := rest.CopyConfig(config)
 	asking.Timeout = 5 * time.Second
 	client, err := discovery.NewDiscoveryClientForConfig(asking)
 	if err != nil {
-		return err
+		return false, err
 	}
 	looks := 0
-	return wait.PollUntilContextCancel(ctx, askInterval, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, askInterval, true, func(ctx context.Context) (bool, error) {
 		err := client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 		if answered(err) {
 			return true, nil
 		}
-		if looks++; looks%sayEvery == 1 {
+		looks++
+		if looks%sayEvery == 1 {
 			log.Error(err, "waiting for the API server", "host", config.Host)
 		}
 		return false, nil
 	})
+	return err == nil, nil
 }
 
 // answered tells whether an error, if there is one, is an API server's word and not its absence.

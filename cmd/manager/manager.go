@@ -42,11 +42,8 @@ func operate(ctx context.Context, opts options, log logr.Logger) error {
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	if err := awaitAPIServer(ctx, restConfig, log); err != nil {
-		if ctx.Err() != nil {
-			return nil // a signal came first
-		}
-		return fmt.Errorf("ask the API server: %w", err)
+	if ready, err := awaitAPIServer(ctx, restConfig, log); err != nil || !ready {
+		return err // none when a signal came first
 	}
 	mgr, err := newManager(restConfig, opts, log)
 	if err != nil {

@@ -21,6 +21,7 @@ save() {
   inspect kubectl describe pods --all-namespaces
   inspect kubectl get events --all-namespaces --sort-by .lastTimestamp
   inspect kubectl get mca,mcert --all-namespaces --output yaml
+  inspect kubectl get deployments,pods,leases,poddisruptionbudgets --namespace mtls-system --output yaml
   inspect kubectl get secrets --all-namespaces --output go-template-file=test/e2e/secrets.gotmpl
   while read -r namespace pod; do
     inspect kubectl logs --namespace "$namespace" "$pod" --all-containers --tail 5000

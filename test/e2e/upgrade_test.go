@@ -35,8 +35,10 @@ func upgrade() types.Feature {
 func install(ctx context.Context, folder, image string) error {
 	for _, args := range [][]string{
 		{"apply", "-k", folder},
-		{"wait", "--for=condition=Established", "--timeout", soon.String(),
-			"crd/mtlsauthorities.mtls-operator.io", "crd/mtlscertificates.mtls-operator.io"},
+		{
+			"wait", "--for=condition=Established", "--timeout", soon.String(),
+			"crd/mtlsauthorities.mtls-operator.io", "crd/mtlscertificates.mtls-operator.io",
+		},
 		{"--namespace", operatorNamespace, "rollout", "status", "deployment/mtls-operator", "--timeout", soon.String()},
 	} {
 		if _, err := tryKubectl(ctx, "", args...); err != nil {
