@@ -152,7 +152,7 @@ func TestAnOwnerIsToldHowManyTenantsThereAreAndNotWho(t *testing.T) {
 	c.check(c.client.Delete(c.ctx, authority))
 	c.told.take()
 	c.reconcileAuthority(authority)
-	c.wantCondition(authority, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonInUse, "other namespaces 3")
+	c.wantCondition(authority, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonInUse, "3 in other namespaces")
 	for _, text := range append(c.told.take(), authority.Status.Conditions[0].Message, authority.Status.Conditions[1].Message) {
 		if strings.Contains(text, "secret-project") || strings.Contains(text, c.shop) {
 			t.Errorf("the owner of an authority is told who uses it: %q", text)
