@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -27,27 +24,69 @@ func newAuthority(issuer Issuer, key crypto.Signer) *Authority {
 
 // SelfSign makes a key and a root CA, valid from [Backdate] before now until its duration after now.
 func SelfSign(request AuthorityRequest, now time.Time) (*Authority, error) {
+	return makeAuthority(request, newValidity(now.Add(-Backdate), now.Add(request.duration)), nil)
+}
+
+// SignAuthority makes a key and an intermediate CA below this one, valid as [Issuer.LeafValidity] has it. Peers need
+// only the roots that they have. What a CA above doesn't allow, and what makes no sense below it, is refused before
+// anything is made, as [Issuer.AllowsAuthority] does; so is a time above that has all but run out. What was signed is
+// returned only when it verifies from its first to its last second.
+func (a *Authority) SignAuthority(request AuthorityRequest, now time.Time) (*Authority, error) {
+	if err := a.issuer.AllowsAuthority(request); err != nil {
+		return nil, err
+	}
+	validity := a.issuer.LeafValidity(now, request.duration)
+	if validity.Life() < minAuthorityDuration {
+		return nil, FieldErrors{{"duration", fmt.Sprintf("can't be even %s: the CAs above are valid from %s; renew them first",
+			minAuthorityDuration, a.issuer.validity)}}
+	}
+	return makeAuthority(request, validity, a)
+}
+
+// makeAuthority makes a root, or an intermediate below a parent.
+func makeAuthority(request AuthorityRequest, validity Validity, parent *Authority) (*Authority, error) {
 	key, err := GenerateKey(request.keyType)
 	if err != nil {
 		return nil, err
 	}
-	validity := newValidity(now.Add(-Backdate), now.Add(request.duration))
 	template, err := authorityTemplate(request, key.Public(), validity)
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := sign(template, template, key.Public(), key)
+	above, signer := template, key
+	if parent != nil {
+		above, signer = parent.issuer.certificate, parent.key()
+	}
+	certificate, err := sign(template, above, key.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
-	if err := request.check(certificate, validity); err != nil {
+	issuer, err := checkedIssuer(certificate, parent, request, key.Public(), validity)
+	if err != nil {
 		return nil, fmt.Errorf("the CA certificate that was made isn't as it must be: %w", err)
 	}
-	issuer, err := newIssuer([]*x509.Certificate{certificate}, nil)
-	if err != nil {
-		return nil, err
-	}
 	return newAuthority(issuer, key), nil
+}
+
+// checkedIssuer puts a signed CA certificate below its parent, none for a root, when it is what was asked for.
+func checkedIssuer(
+	c *x509.Certificate, parent *Authority, request AuthorityRequest, public crypto.PublicKey, validity Validity,
+) (Issuer, error) {
+	above, chain, roots := c, []*x509.Certificate{c}, Bundle{}
+	if parent != nil {
+		above, chain, roots = parent.issuer.certificate, append(chain, parent.issuer.sent...), parent.issuer.roots
+	}
+	if err := request.check(c, above, public, validity); err != nil {
+		return Issuer{}, err
+	}
+	issuer, err := newIssuer(chain, roots.Certificates())
+	if err != nil {
+		return Issuer{}, err
+	}
+	if _, err := verify(c, issuer, issuer.roots, x509.ExtKeyUsageAny); err != nil {
+		return Issuer{}, fmt.Errorf("peers would refuse it %w", err)
+	}
+	return issuer, nil
 }
 
 // LoadAuthority reads what [Authority.Encode] wrote: the key must match, and the chain must be consistent. Whether it
@@ -79,7 +118,7 @@ func (a *Authority) Encode() (certificates, key, roots []byte, err error) {
 func (a *Authority) Sign(
 	request Request, public crypto.PublicKey, validity Validity, bundle Bundle,
 ) (*x509.Certificate, error) {
-	if err := a.issuer.allows(request); err != nil {
+	if err := a.issuer.Allows(request); err != nil {
 		return nil, err
 	}
 	if err := a.issuer.covers(validity); err != nil {
@@ -117,52 +156,24 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypt
 	return certificate, nil
 }
 
-// allows tells whether the CAs above a leaf allow what it shall say.
-func (i Issuer) allows(request Request) error {
-	if i.certificate == nil || len(request.usages) == 0 {
-		return errors.New("no issuer or no request was given")
+// Endorse signs with the CA's key that another certificate is the same authority's: [Issuer.Endorsed] of this CA knows
+// it again. It is the only thing besides [sign] that uses a CA's key, and what it signs can't be taken for a certificate.
+// It fails for what isn't an [Endorsement].
+func (a *Authority) Endorse(subject Endorsement) (string, error) {
+	message, err := subject.message()
+	if err != nil {
+		return "", err
 	}
-	if err := checkConstraints(request, i.above()); err != nil {
-		return err
+	key := a.key()
+	algorithm, err := algorithmOf(key.Public())
+	if err != nil {
+		return "", err
 	}
-	wanted := canonicalName(&x509.Certificate{RawSubject: request.subject})
-	for _, c := range i.above() {
-		if canonicalName(c) == wanted {
-			return FieldErrors{{"subject", "is the name of the CA itself, " + quote(SubjectText(c)) +
-				": choose another name, or verifiers take the certificate for a CA's"}}
-		}
-		for _, usage := range request.usages {
-			if !allowsUsage(c, extendedUsages[usage]) {
-				return FieldErrors{{"usages", fmt.Sprintf("CA %s has an extKeyUsage without %s: remove it, or use another CA",
-					quote(SubjectText(c)), usage)}}
-			}
-		}
+	signature, err := crypto.SignMessage(key, rand.Reader, message, algorithm.text.options)
+	if err != nil {
+		return "", fmt.Errorf("can't sign the endorsement: %w", err)
 	}
-	return nil
-}
-
-// canonicalName is a name as verifiers compare it (RFC 5280, section 7.1).
-func canonicalName(c *x509.Certificate) string {
-	return strings.ToLower(strings.Join(strings.Fields(SubjectText(c)), " "))
-}
-
-// allowsUsage tells whether a CA's own extended key usage, which limits what is below it, has this one.
-func allowsUsage(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
-	unlimited := len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0
-	return unlimited || slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
-}
-
-// covers tells whether a validity is one at all, and inside everything above it.
-func (i Issuer) covers(validity Validity) error {
-	switch {
-	case !validity.equal(newValidity(validity.NotBefore, validity.NotAfter)):
-		return fmt.Errorf("validity %s has fractions of seconds", validity)
-	case validity.Life() <= 0:
-		return fmt.Errorf("validity %s is empty: the CA is valid from %s", validity, i.validity)
-	case validity.intersect(i.validity) != validity:
-		return fmt.Errorf("validity %s isn't inside the CA's, %s", validity, i.validity)
-	}
-	return nil
+	return endorsementEncoding.EncodeToString(signature), nil
 }
 
 // String names the CA, without its key.

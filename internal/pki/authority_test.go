@@ -54,7 +54,9 @@ func TestAnAuthoritySurvivesASecret(t *testing.T) {
 func renewedRoot(t testing.TB) *Authority {
 	t.Helper()
 	old := root(t)
-	again := forgeFor(t, nil, "root ECDSAP256", old.key(), func(c *x509.Certificate) { c.NotAfter = noon.Add(2 * year) })
+	again := forgeFor(t, nil, "root ECDSAP256", old.key(), func(c *x509.Certificate) {
+		c.NotAfter, c.MaxPathLen, c.MaxPathLenZero = noon.Add(2*year), 0, true
+	})
 	authority, err := LoadAuthority(again.certificatePEM(), again.keyPEM(t), old.issuer.roots.PEM())
 	wantNoError(t, err)
 	return authority

@@ -2,7 +2,9 @@ package pki
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -180,12 +182,12 @@ func checkDomainConstraint(text string) string {
 	return checkHost(host)
 }
 
-// check looks at a signed CA certificate as [Check] does at a leaf, from its bytes.
-func (r AuthorityRequest) check(c *x509.Certificate, validity Validity) error {
-	if err := checkCommon(c, c.PublicKey, c.PublicKey); err != nil {
+// check looks at a signed CA certificate as [Check] does at a leaf, from its bytes. A root is its own parent.
+func (r AuthorityRequest) check(c, parent *x509.Certificate, public crypto.PublicKey, validity Validity) error {
+	if err := checkCommon(c, public, parent.PublicKey); err != nil {
 		return err
 	}
-	if err := checkExtensions(c, authorityExtensions(r)); err != nil {
+	if err := checkExtensions(c, authorityExtensions(r, c, parent)); err != nil {
 		return err
 	}
 	has, err := KeyTypeOf(c.PublicKey)
@@ -203,5 +205,12 @@ func (r AuthorityRequest) check(c *x509.Certificate, validity Validity) error {
 	case !r.constraints.equal(constraintsOf(c)):
 		return fmt.Errorf("its nameConstraints aren't the ones asked for")
 	}
-	return c.CheckSignatureFrom(c)
+	return checkParent(c, parent)
+}
+
+func checkParent(c, parent *x509.Certificate) error {
+	if parent != c && !bytes.Equal(c.AuthorityKeyId, parent.SubjectKeyId) {
+		return errors.New("its authorityKeyIdentifier isn't the parent's subjectKeyIdentifier")
+	}
+	return c.CheckSignatureFrom(parent)
 }

@@ -231,7 +231,7 @@ func wantAuthorityProfile(t *testing.T, c *x509.Certificate, keyType KeyType, le
 	if !c.NotBefore.Equal(noon.Add(-Backdate)) || !c.NotAfter.Equal(noon.Add(year)) {
 		t.Errorf("validity %s", validityOf(c))
 	}
-	wantNoError(t, checkExtensions(c, authorityExtensions(AuthorityRequest{constraints: constraintsOf(c)})))
+	wantNoError(t, checkExtensions(c, authorityExtensions(AuthorityRequest{constraints: constraintsOf(c)}, c, c)))
 }
 
 func TestNameConstraintsAreTheOnesAskedFor(t *testing.T) {
@@ -276,7 +276,7 @@ func TestACertificateThatIsNotTheOneAskedForIsNoticed(t *testing.T) {
 			tamper(template)
 			c, err := sign(template, template, key.Public(), key)
 			wantNoError(t, err)
-			if err = request.check(c, validity); want == "" {
+			if err = request.check(c, c, key.Public(), validity); want == "" {
 				wantNoError(t, err)
 			} else {
 				wantText(t, err, want)
@@ -289,7 +289,7 @@ func TestACertificateThatIsNotTheOneAskedForIsNoticed(t *testing.T) {
 		wantNoError(t, err)
 		c, err := sign(template, template, other.Public(), other)
 		wantNoError(t, err)
-		wantText(t, request.check(c, validity), "its key is ECDSAP384, must be ECDSAP256")
+		wantText(t, request.check(c, c, other.Public(), validity), "its key is ECDSAP384, must be ECDSAP256")
 	})
 }
 

@@ -18,6 +18,7 @@ type Bundle struct {
 type member struct {
 	fingerprint string
 	certificate *x509.Certificate
+	pem         []byte
 }
 
 // NewBundle makes a set of these certificates: duplicates are dropped, and the rest is sorted by the time it became
@@ -25,7 +26,7 @@ type member struct {
 func NewBundle(roots ...*x509.Certificate) Bundle {
 	members := make([]member, 0, len(roots))
 	for _, c := range roots {
-		members = append(members, member{Fingerprint(c), c})
+		members = append(members, member{Fingerprint(c), c, EncodeCertificates(c)})
 	}
 	return sortedBundle(members)
 }
@@ -55,7 +56,13 @@ func (b Bundle) Union(other Bundle) Bundle {
 }
 
 // PEM returns the certificates as [EncodeCertificates] writes them.
-func (b Bundle) PEM() []byte { return EncodeCertificates(b.Certificates()...) }
+func (b Bundle) PEM() []byte {
+	var out []byte
+	for _, m := range b.members {
+		out = append(out, m.pem...)
+	}
+	return out
+}
 
 // Hash is the SHA-256 over the sorted fingerprints, in hex.
 func (b Bundle) Hash() string {
@@ -89,4 +96,36 @@ func (b Bundle) Pool() *x509.CertPool {
 		pool.AddCert(m.certificate)
 	}
 	return pool
+}
+
+// Len is the number of members.
+func (b Bundle) Len() int { return len(b.members) }
+
+// Find returns the member with this [Fingerprint], false when there is none.
+func (b Bundle) Find(fingerprint string) (*x509.Certificate, bool) {
+	for _, m := range b.members {
+		if m.fingerprint == fingerprint {
+			return m.certificate, true
+		}
+	}
+	return nil, false
+}
+
+// In tells whether PEM data holds every member, written as [EncodeCertificates] writes it. It parses nothing, so that it
+// can be asked of every Secret at every turn. For the same certificates written in another way it may say false, and
+// whoever asks writes them again; it never says true when one is missing. Whether the rest of the data is sound isn't
+// looked at. The empty set is in everything.
+func (b Bundle) In(data []byte) bool {
+	return !slices.ContainsFunc(b.members, func(m member) bool { return !hasLines(data, m.pem) })
+}
+
+// hasLines tells whether whole lines are somewhere in a text. In the middle of a line a PEM block isn't one.
+func hasLines(text, lines []byte) bool {
+	for {
+		at := bytes.Index(text, lines)
+		if at <= 0 || text[at-1] == '\n' {
+			return at >= 0
+		}
+		text = text[at+1:]
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,4 +119,87 @@ func TestTheSliceOfCertificatesIsACopy(t *testing.T) {
 	if b.Hash() != hash || b.Certificates()[0] == nil {
 		t.Error("the bundle changed")
 	}
+}
+
+func TestMembersAreFoundByFingerprint(t *testing.T) {
+	members := bundleMembers(t)
+	b := NewBundle(members[:3]...)
+	for i, c := range members {
+		found, ok := b.Find(Fingerprint(c))
+		if ok != (i < 3) || ok && !found.Equal(c) {
+			t.Errorf("%d: %t", i, ok)
+		}
+	}
+	if c, ok := (Bundle{}).Find(""); ok || c != nil {
+		t.Error("something is in nothing")
+	}
+	if twice := NewBundle(members[0], members[0]); b.Len() != 3 || twice.Len() != 1 || (Bundle{}).Len() != 0 {
+		t.Error("the numbers are wrong")
+	}
+}
+
+func TestABundleIsInPEM(t *testing.T) {
+	members := bundleMembers(t)
+	two, other := NewBundle(members[:2]...), EncodeCertificates(members[2])
+	whole := string(two.PEM())
+	one := string(EncodeCertificates(members[0]))
+	for name, test := range map[string]struct {
+		data string
+		want bool
+	}{
+		"itself":                      {whole, true},
+		"the other order":             {string(EncodeCertificates(members[1], members[0])), true},
+		"another certificate between": {one + string(other) + string(EncodeCertificates(members[1])), true},
+		"text before it":              {"subject=CN = a\n" + whole, true},
+		"nothing":                     {"", false},
+		"one of two":                  {one, false},
+		"one of two, twice":           {one + one, false},
+		"another one":                 {string(other), false},
+		"without the last newline":    {strings.TrimSuffix(whole, "\n"), false},
+		"other line ends":             {strings.ReplaceAll(whole, "\n", "\r\n"), false},
+		"a changed letter":            {strings.Replace(whole, "MII", "MIJ", 1), false},
+		"not at the beginning of a line": {
+			one + "# " + string(EncodeCertificates(members[1])), false,
+		},
+		"first in a comment, then as a block": {"# " + one + whole, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if two.In([]byte(test.data)) != test.want {
+				t.Errorf("want %t", test.want)
+			}
+		})
+	}
+	if !(Bundle{}).In(nil) || !(Bundle{}).In(other) {
+		t.Error("the empty set isn't in everything")
+	}
+}
+
+func TestABundleIsInWhatHasItsMembers(t *testing.T) {
+	members := bundleMembers(t)
+	some := rapid.SliceOf(rapid.SampledFrom(members))
+	rapid.Check(t, func(t *rapid.T) {
+		b, written := NewBundle(some.Draw(t, "bundle")...), some.Draw(t, "written")
+		want := true
+		for _, c := range b.Certificates() {
+			want = want && slices.Contains(written, c)
+		}
+		if b.In(EncodeCertificates(written...)) != want || !b.In(b.Union(NewBundle(written...)).PEM()) {
+			t.Fatalf("want %t", want)
+		}
+	})
+}
+
+// Whatever a stranger writes: when a bundle is in it and it can be read at all, all members are read from it.
+func FuzzBundleIn(f *testing.F) {
+	b := root(f).issuer.roots
+	f.Add(b.PEM(), []byte{})
+	f.Add([]byte("# "), b.PEM())
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\n"), []byte("-----END CERTIFICATE-----\n"))
+	f.Fuzz(func(t *testing.T, before, after []byte) {
+		data := join(before, b.PEM(), after)
+		read, err := ParseBundle(data)
+		if b.In(data) && err == nil && read.Union(b).Len() != read.Len() {
+			t.Errorf("%q doesn't hold it", data)
+		}
+	})
 }

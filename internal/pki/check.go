@@ -63,27 +63,38 @@ func checkValidity(leaf *x509.Certificate, issuer Issuer, validity Validity) err
 	return issuer.covers(validity)
 }
 
-// checkChains verifies the leaf for every usage at both ends of its life, with what is sent along and the bundle alone.
+// checkChains verifies the leaf for every usage.
 func checkChains(leaf *x509.Certificate, request Request, issuer Issuer, bundle Bundle) error {
-	options := x509.VerifyOptions{Roots: bundle.Pool(), Intermediates: x509.NewCertPool()}
-	for _, c := range issuer.sent {
-		options.Intermediates.AddCert(c)
-	}
 	for _, usage := range request.usages {
-		options.KeyUsages = []x509.ExtKeyUsage{extendedUsages[usage]}
-		for _, at := range []time.Time{leaf.NotBefore, leaf.NotAfter} {
-			options.CurrentTime = at
-			chains, err := leaf.Verify(options)
-			if err != nil {
-				return fmt.Errorf("peers would refuse it as a %s at %s: %w",
-					strings.ToLower(string(usage)), at.Format(time.RFC3339), err)
-			}
-			if !slices.ContainsFunc(chains, issuer.isIn) {
-				return errors.New("it was issued by another CA")
-			}
+		chains, err := verify(leaf, issuer, bundle, extendedUsages[usage])
+		if err != nil {
+			return fmt.Errorf("peers would refuse it as a %s %w", strings.ToLower(string(usage)), err)
+		}
+		if !slices.ContainsFunc(chains, issuer.isIn) {
+			return errors.New("it was issued by another CA")
 		}
 	}
 	return nil
+}
+
+// verify verifies a certificate at both ends of its life, with what is sent along and the bundle alone. It returns the
+// chains of the last second.
+func verify(
+	c *x509.Certificate, issuer Issuer, bundle Bundle, usage x509.ExtKeyUsage,
+) (chains [][]*x509.Certificate, err error) {
+	options := x509.VerifyOptions{
+		Roots: bundle.Pool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage},
+	}
+	for _, above := range issuer.sent {
+		options.Intermediates.AddCert(above)
+	}
+	for _, at := range []time.Time{c.NotBefore, c.NotAfter} {
+		options.CurrentTime = at
+		if chains, err = c.Verify(options); err != nil {
+			return nil, fmt.Errorf("at %s: %w", at.Format(time.RFC3339), err)
+		}
+	}
+	return chains, nil
 }
 
 // isIn tells whether the issuer's own certificate is the one above the leaf.

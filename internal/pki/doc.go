@@ -4,8 +4,9 @@
 //
 // It promises:
 //
-//   - One function uses a CA's key: sign in authority.go. What it makes is parsed from its bytes and checked by [Check]
-//     as a server and as a client would, against the very roots it is delivered with, before anybody sees it.
+//   - One function signs certificates with a CA's key: sign in authority.go. What it makes is parsed from its bytes and
+//     checked by [Check] as a server and as a client would, against the very roots it is delivered with, before anybody
+//     sees it. The only other use of the key is [Authority.Endorse] beside it, for text that can't be a certificate.
 //   - What users write becomes a value once, in [NewRequest] and [NewAuthorityRequest], which tell everything that is
 //     wrong at once, by field. Their values can't be changed afterwards, and whatever they accept can be signed.
 //   - Both profiles are those of RFC 5280 as strict verifiers read it: nothing in zlint, nothing with openssl's

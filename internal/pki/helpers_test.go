@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -305,4 +306,24 @@ func extensionOf(oid asn1.ObjectIdentifier, value []byte) pkix.Extension {
 
 func namesOf(commonName string) pkix.RDNSequence {
 	return pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: commonName}}}
+}
+
+// filesWith tells which of the texts occur in which of the package's files that aren't tests, sorted; once per time.
+func filesWith(t testing.TB, texts ...string) (found []string) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	wantNoError(t, err)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		wantNoError(t, err)
+		for _, text := range texts {
+			for range strings.Count(string(content), text) {
+				if !strings.HasSuffix(file, "_test.go") {
+					found = append(found, file+": "+text)
+				}
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
 }

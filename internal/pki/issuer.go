@@ -33,6 +33,15 @@ func ParseIssuer(certificates, roots []byte) (Issuer, error) {
 	return newIssuer(chain, trusted)
 }
 
+// PublicIssuer is the issuer of which only a self-signed root is left: it can't sign, and tells what was signed by it.
+// The error is an [ImportError].
+func PublicIssuer(root *x509.Certificate) (Issuer, error) {
+	if root == nil {
+		return Issuer{}, refuse(keyCertificates, "there is no certificate")
+	}
+	return newIssuer([]*x509.Certificate{root}, nil)
+}
+
 func newIssuer(chain, roots []*x509.Certificate) (Issuer, error) {
 	if err := checkOrder(chain); err != nil {
 		return Issuer{}, err

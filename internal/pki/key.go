@@ -37,8 +37,26 @@ type algorithm struct {
 	generate  func() (crypto.Signer, error)
 	matches   func(crypto.PublicKey) bool
 	signature x509.SignatureAlgorithm // what a CA with such a key signs with
+	text      scheme                  // what a CA with such a key signs text with
 	server    x509.KeyUsage           // what a server's certificate adds to digitalSignature
 }
+
+// scheme is how a key signs what is no certificate.
+type scheme struct {
+	algorithm x509.SignatureAlgorithm // as verifiers name it
+	options   crypto.SignerOpts       // as signers want it
+}
+
+var (
+	withSHA256 = scheme{x509.ECDSAWithSHA256, crypto.SHA256}
+	withSHA384 = scheme{x509.ECDSAWithSHA384, crypto.SHA384}
+	withSHA512 = scheme{x509.ECDSAWithSHA512, crypto.SHA512}
+	withPSS    = scheme{
+		x509.SHA256WithRSAPSS,
+		&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256},
+	}
+	withoutHash = scheme{x509.PureEd25519, crypto.Hash(0)}
+)
 
 const (
 	none = x509.KeyUsage(0)
@@ -48,13 +66,13 @@ const (
 )
 
 var algorithms = []algorithm{
-	{KeyECDSAP256, newECDSA(elliptic.P256()), isECDSA(elliptic.P256()), x509.ECDSAWithSHA256, none},
-	{KeyECDSAP384, newECDSA(elliptic.P384()), isECDSA(elliptic.P384()), x509.ECDSAWithSHA384, none},
-	{KeyECDSAP521, newECDSA(elliptic.P521()), isECDSA(elliptic.P521()), x509.ECDSAWithSHA512, none},
-	{KeyRSA2048, newRSA(2048), isRSA(2048), x509.SHA256WithRSA, encipherment},
-	{KeyRSA3072, newRSA(3072), isRSA(3072), x509.SHA256WithRSA, encipherment},
-	{KeyRSA4096, newRSA(4096), isRSA(4096), x509.SHA256WithRSA, encipherment},
-	{KeyED25519, newEd25519, isEd25519, x509.PureEd25519, none},
+	{KeyECDSAP256, newECDSA(elliptic.P256()), isECDSA(elliptic.P256()), x509.ECDSAWithSHA256, withSHA256, none},
+	{KeyECDSAP384, newECDSA(elliptic.P384()), isECDSA(elliptic.P384()), x509.ECDSAWithSHA384, withSHA384, none},
+	{KeyECDSAP521, newECDSA(elliptic.P521()), isECDSA(elliptic.P521()), x509.ECDSAWithSHA512, withSHA512, none},
+	{KeyRSA2048, newRSA(2048), isRSA(2048), x509.SHA256WithRSA, withPSS, encipherment},
+	{KeyRSA3072, newRSA(3072), isRSA(3072), x509.SHA256WithRSA, withPSS, encipherment},
+	{KeyRSA4096, newRSA(4096), isRSA(4096), x509.SHA256WithRSA, withPSS, encipherment},
+	{KeyED25519, newEd25519, isEd25519, x509.PureEd25519, withoutHash, none},
 }
 
 func newECDSA(curve elliptic.Curve) func() (crypto.Signer, error) {

@@ -163,7 +163,8 @@ func leafExtensions(r Request, issuer *x509.Certificate) []extension {
 // emptySubject is the DER of a name without parts.
 var emptySubject = []byte{0x30, 0x00}
 
-func authorityExtensions(r AuthorityRequest) []extension {
+// authorityExtensions are those of a CA below parent; a root is its own parent.
+func authorityExtensions(r AuthorityRequest, c, parent *x509.Certificate) []extension {
 	wanted := []extension{
 		{"keyUsage", oidKeyUsage, true},
 		{"basicConstraints", oidBasicConstraints, true},
@@ -171,6 +172,9 @@ func authorityExtensions(r AuthorityRequest) []extension {
 	}
 	if !r.constraints.empty() {
 		wanted = append(wanted, extension{"nameConstraints", oidNameConstraints, true})
+	}
+	if parent != c && len(parent.SubjectKeyId) > 0 {
+		wanted = append(wanted, extension{"authorityKeyIdentifier", oidAuthorityKeyID, false})
 	}
 	return wanted
 }
