@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +8,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -27,16 +27,28 @@ import (
 // +kubebuilder:rbac:groups=mtls-operator.io,resources=mtlsauthorities,verbs=get;list;watch;patch;issue
 // +kubebuilder:rbac:groups=mtls-operator.io,resources=mtlsauthorities/status,verbs=patch
 
-// maxNumbersTried bounds the search for a free name when others hold those of the first generations.
-const maxNumbersTried = 8
-
 // AuthorityReconciler makes the CA of each MTLSAuthority and tells about it.
-type AuthorityReconciler struct{ shared }
+type AuthorityReconciler struct {
+	shared
+
+	issuer    *Issuer
+	rotations *rotationMemories
+	// wake has certificates looked at again.
+	wake chan<- event.GenericEvent
+	// batch is how many turns are granted at a time.
+	batch int
+}
 
 func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options) error {
 	setup := ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.MTLSAuthority{}, builder.WithPredicates(specOrMarkChanged())).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.authorityOfSecret)).
+		For(&v1alpha1.MTLSAuthority{}, builder.WithPredicates(specOrOrderChanged())).
+		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.authoritiesBeside),
+			builder.WithPredicates(predicate.Or(abilityChanged(), deletionChanged()))).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.authoritiesOfSecret)).
+		Watches(&corev1.Secret{}, soon(o.authoritiesWatching)).
+		Watches(&v1alpha1.MTLSCertificate{}, soon(o.authoritiesWatching)).
+		Watches(&corev1.ConfigMap{}, soon(o.authoritiesWatching)).
+		WatchesRawSource(source.Channel(o.trust.published.changed, &handler.EnqueueRequestForObject{})).
 		Watches(&v1alpha1.MTLSCertificate{}, handler.EnqueueRequestsFromMapFunc(o.authorityLeft),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
@@ -53,77 +65,181 @@ func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options
 type authorityPass struct {
 	authority *v1alpha1.MTLSAuthority
 	input     plan.AuthorityInput
-	imported  *pki.Authority // the pair that a user keeps, when it can be a CA
+	secrets   map[int64]*corev1.Secret // of the generations, without their keys
+	cached    int                      // Secrets that say that they are a generation
+	roots     pki.Bundle               // that everybody is to trust
+	imported  *pki.Authority           // the pair that a user keeps, when it can be a CA
+	parent    parentCA                 // the CA above, for an authority that is signed by another
+	memory    *rotationMemory
+	observed  bool // the consumers were
+	inUse     plan.Verdict
+	events    []notice
 }
 
 // Reconcile makes one pass.
 func (r *AuthorityReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	authority := &v1alpha1.MTLSAuthority{}
 	if err := r.Get(ctx, request.NamespacedName, authority); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.rotations.forget(request.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !authority.DeletionTimestamp.IsZero() {
+	pass := &authorityPass{authority: authority, memory: r.rotations.of(request.NamespacedName)}
+	if authority.DeletionTimestamp.IsZero() {
+		if err := r.claim(ctx, authority); err != nil {
+			return retry(err)
+		}
+	} else {
 		released, inUse, err := r.release(ctx, authority)
 		if err != nil || released {
 			return retry(err)
 		}
-		return r.pass(ctx, authority, inUse)
+		pass.inUse = inUse
 	}
-	if err := r.claim(ctx, authority); err != nil {
-		return retry(err)
-	}
-	return r.pass(ctx, authority, plan.Verdict{})
+	decision, err := r.pass(ctx, pass)
+	return r.report(ctx, pass, decision, err)
 }
 
-// pass observes, plans, acts and reports. inUse is what holds an authority that is being deleted, if it is.
-func (r *AuthorityReconciler) pass(ctx context.Context, authority *v1alpha1.MTLSAuthority, inUse plan.Verdict,
-) (ctrl.Result, error) {
-	pass := &authorityPass{authority: authority}
-	if err := r.observe(ctx, pass); err != nil {
-		return retry(err)
-	}
-	decision := plan.Authority(pass.input, r.clock.Now())
-	if decision.Mint > 0 || decision.NotReady.Reason == v1alpha1.ReasonCALost {
-		if err := r.confirmNone(ctx, pass); err != nil {
-			return retry(err)
+// mostSteps of one pass. A rotation has no more of them one after the other without waiting.
+const mostSteps = 8
+
+// pass observes, plans and acts, until there is nothing more to do now.
+func (r *AuthorityReconciler) pass(ctx context.Context, pass *authorityPass) (plan.AuthorityPlan, error) {
+	for range mostSteps {
+		decision, err := r.decide(ctx, pass)
+		if err != nil {
+			return decision, err
+		}
+		if decision.Step.Kind == "" && decision.Adopt == nil {
+			return decision, r.settle(ctx, pass, decision)
+		}
+		if err := r.act(ctx, pass, decision); err != nil {
+			return decision, err
 		}
 	}
-	if decision.Mint > 0 {
-		if err := r.mint(ctx, pass, decision.Mint); err != nil {
-			return r.reportMint(ctx, pass, err)
+	return plan.AuthorityPlan{}, stale(pass.authority.Name) // so many steps one after the other happen in no cluster
+}
+
+// decide observes, and plans; again with the pods, when nothing but these may be in the way.
+func (r *AuthorityReconciler) decide(ctx context.Context, pass *authorityPass) (plan.AuthorityPlan, error) {
+	if err := r.observe(ctx, pass); err != nil {
+		return plan.AuthorityPlan{}, err
+	}
+	decision := plan.Authority(pass.input, r.clock.Now())
+	if decision.WantsPods {
+		var err error
+		if pass.input.Pods, err = r.pods(ctx, pass.input.Consumers); err != nil {
+			return decision, err
 		}
 		decision = plan.Authority(pass.input, r.clock.Now())
 	}
-	if decision.Signer != nil {
-		if err := r.mark(ctx, pass.authority); err != nil {
-			return retry(err)
-		}
+	pass.memory.hold(decision.Holding, r.clock.Now())
+	if decision.NotReady.Reason == v1alpha1.ReasonCALost {
+		return decision, r.confirmGenerations(ctx, pass)
 	}
-	if inUse.Reason != "" {
-		decision.Stalled = inUse
+	return decision, nil
+}
+
+// settle does what follows from a decision with no step: the CA can only be the authority's own, and certificates have their
+// turns.
+func (r *AuthorityReconciler) settle(ctx context.Context, pass *authorityPass, decision plan.AuthorityPlan) error {
+	r.grantTurns(ctx, pass, decision.Reissue)
+	if decision.Signer == nil {
+		return nil
 	}
-	return r.report(ctx, pass, decision)
+	if err := r.releaseRetired(ctx, pass); err != nil {
+		return err
+	}
+	return r.mark(ctx, pass.authority)
 }
 
 // observe reads all that the plan needs.
 func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) error {
-	var err error
 	key := client.ObjectKeyFromObject(pass.authority)
-	pass.input.Restored, pass.input.FirstSecret = plan.Restored(pass.authority), generationName(key.Name, 1)
-	if pass.input.Generations, err = r.generations(ctx, key); err != nil {
+	in := plan.AuthorityInput{Restored: plan.Restored(pass.authority), FirstSecret: generationName(key.Name, 1)}
+	secrets, err := r.generationSecrets(ctx, key)
+	if err != nil {
 		return err
 	}
-	for _, generation := range pass.authority.Status.Generations {
-		pass.input.Known = append(pass.input.Known, generation.Number)
+	pass.secrets = make(map[int64]*corev1.Secret, len(secrets))
+	pass.cached = len(secrets)
+	for i := range secrets {
+		number := generationNumber(&secrets[i])
+		if secrets[i].Name == generationName(key.Name, number) { // others may say that they have the number
+			pass.secrets[number] = &secrets[i]
+		}
 	}
-	pass.input.Wish, pass.input.WishErr = plan.NewAuthorityWish(pass.authority)
+	in.Lineage = lineageOf(pass.authority, secrets)
+	in.Orders = plan.NewOrders(pass.authority.Annotations)
+	in.Held = pass.memory.holding(r.clock)
+	for _, generation := range pass.authority.Status.Generations {
+		in.Known = append(in.Known, generation.Number)
+		in.Highest = max(in.Highest, generation.Number)
+		if generation.Role != v1alpha1.RoleNext {
+			in.Signed = max(in.Signed, generation.Number)
+		}
+	}
+	pass.input = in
+	for _, observe := range []func(context.Context, *authorityPass) error{
+		r.observeWish, r.observeParent, r.observeTrust, r.observeCertificates, r.observeLost,
+	} {
+		if err := observe(ctx, pass); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *AuthorityReconciler) observeWish(ctx context.Context, pass *authorityPass) error {
+	var err error
+	pass.input.Wish, pass.input.WishErr = plan.NewAuthorityWish(pass.authority, r.options.MinPropagationDelay)
 	if pass.input.WishErr != nil {
 		pass.input.WishErr = errors.New(specProblems(pass.input.WishErr))
 	}
 	if name := pass.input.Wish.ImportedSecret; name != "" {
-		pass.input.Imported, pass.imported, err = r.importedPair(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
+		key := types.NamespacedName{Namespace: pass.authority.Namespace, Name: name}
+		pass.input.Imported, pass.imported, err = r.importedPair(ctx, key)
 	}
 	return err
+}
+
+// observeTrust looks at who has which roots, while that is about to change or isn't known.
+func (r *AuthorityReconciler) observeTrust(ctx context.Context, pass *authorityPass) error {
+	var err error
+	pass.roots, err = r.roots(ctx, pass.authority, pass.input.Lineage, maxDepth)
+	if err != nil {
+		return err
+	}
+	pass.observed = pass.input.Lineage.Rotating() || !distributed(pass.authority, pass.roots)
+	if !pass.observed {
+		return nil
+	}
+	return r.consumers(ctx, pass)
+}
+
+// distributed tells whether status says that everybody has these roots.
+func distributed(authority *v1alpha1.MTLSAuthority, roots pki.Bundle) bool {
+	return authority.Status.TrustBundleHash == roots.Hash() &&
+		meta.IsStatusConditionTrue(authority.Status.Conditions, v1alpha1.ConditionTrustDistributed)
+}
+
+// observeCertificates finds the highest number of a generation that a certificate was signed by. The operator alone writes
+// it, and it is kept with the certificates: of a CA that was restored from an old backup it tells that there was a newer one.
+func (r *AuthorityReconciler) observeCertificates(ctx context.Context, pass *authorityPass) error {
+	certificates := &v1alpha1.MTLSCertificateList{}
+	key := client.MatchingFields{byAuthority: client.ObjectKeyFromObject(pass.authority).String()}
+	if err := r.List(ctx, certificates, key, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	for i := range certificates.Items {
+		issued := certificates.Items[i].Status.Certificate
+		if issued != nil && plan.IsOrWas(pass.authority, types.UID(issued.AuthorityUID)) {
+			pass.input.Highest = max(pass.input.Highest, issued.AuthorityGeneration)
+			pass.input.Signed = max(pass.input.Signed, issued.AuthorityGeneration)
+		}
+	}
+	return nil
 }
 
 // importedPair reads the pair that a user keeps: live, since no cache holds keys.
@@ -141,7 +257,7 @@ func (r *AuthorityReconciler) importedPair(ctx context.Context, key types.Namesp
 	if err != nil {
 		return plan.ImportedPair{Problem: cut(err.Error()), Begins: begins(secret.Data, r.clock.Now())}, nil, nil
 	}
-	return plan.ImportedPair{Fingerprint: authority.Issuer().Fingerprint()}, authority, nil
+	return plan.ImportedPair{Issuer: authority.Issuer()}, authority, nil
 }
 
 // begins is when the next of a pair's certificates begins to be valid, zero when none is to begin.
@@ -157,125 +273,4 @@ func begins(pair map[string][]byte, now time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-// confirmNone makes sure that the cache misses no generation, before one is made or called lost. One that lost its labels,
-// by which the cache selects, gets them back.
-func (r *AuthorityReconciler) confirmNone(ctx context.Context, pass *authorityPass) error {
-	live, err := r.liveGenerations(ctx, client.ObjectKeyFromObject(pass.authority))
-	if err != nil {
-		return err
-	}
-	for i := range live {
-		if relabelled, err := r.relabelGeneration(ctx, &live[i]); err != nil || relabelled {
-			return cmp.Or(err, stale(live[i].Name))
-		}
-	}
-	if len(live) > len(pass.input.Generations) {
-		return stale(live[0].Name)
-	}
-	return nil
-}
-
-// mint makes a CA generation. Creating its Secret is the lock: of two that try, one succeeds.
-func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, number int64) error {
-	var taken []notice
-	for last := number + maxNumbersTried; number < last; number++ {
-		secret, err := r.newGeneration(pass, number)
-		if err != nil {
-			return err
-		}
-		err = r.Create(ctx, secret)
-		if err == nil {
-			_, _ = dropKey(secret)
-			pass.input.Generations = []plan.Generation{observedGeneration(secret)}
-			r.emit(pass.authority, taken...)
-			return nil
-		}
-		if !apierrors.IsAlreadyExists(err) {
-			return rejected(err, v1alpha1.ReasonCASecretRejected, secret.Name)
-		}
-		taken = append(taken, notice{
-			corev1.EventTypeWarning, v1alpha1.ReasonCASecretConflict, "Create",
-			fmt.Sprintf("Secret %q exists and isn't a CA of this authority: it is left alone, and the next number is taken",
-				secret.Name),
-		})
-	}
-	return mustAct(v1alpha1.ReasonCASecretConflict, "the names from %q to %q are all taken by Secrets that aren't CAs of this "+
-		"authority: delete these, or give the authority another name",
-		generationName(pass.authority.Name, number-maxNumbersTried), generationName(pass.authority.Name, number-1))
-}
-
-// newGeneration makes the CA, or takes the imported one.
-func (r *AuthorityReconciler) newGeneration(pass *authorityPass, number int64) (*corev1.Secret, error) {
-	ca, now := pass.imported, r.clock.Now()
-	if ca == nil {
-		fields := pass.input.Wish.Fields
-		fields.Generation = number
-		request, err := pki.NewAuthorityRequest(fields)
-		if err != nil {
-			return nil, mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err))
-		}
-		if ca, err = pki.SelfSign(request, now); err != nil {
-			return nil, err
-		}
-	}
-	return newGenerationSecret(pass.authority, number, ca, pass.input.Wish.Hash, now)
-}
-
-// reportMint tells why there is no CA.
-func (r *AuthorityReconciler) reportMint(ctx context.Context, pass *authorityPass, err error) (ctrl.Result, error) {
-	found, ok := errors.AsType[*problem](err)
-	if !ok {
-		return retry(err)
-	}
-	verdict := plan.Verdict{Reason: found.reason, Message: found.message}
-	decision := plan.AuthorityPlan{NotReady: verdict}
-	if found.stalled {
-		decision.Stalled = verdict
-	}
-	if found.retryAfter > 0 {
-		decision.Next = r.clock.Now().Add(found.retryAfter)
-	}
-	return r.report(ctx, pass, decision)
-}
-
-// report writes the status, if it changed, and then warns of what is new.
-func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, decision plan.AuthorityPlan,
-) (ctrl.Result, error) {
-	before := pass.authority
-	after := before.DeepCopy()
-	after.Status = v1alpha1.MTLSAuthorityStatus{
-		ObservedGeneration: before.Generation,
-		Generations:        generationsStatus(pass.input.Generations),
-	}
-	ready := plan.Verdict{Reason: v1alpha1.ReasonSigning}
-	if signer := decision.Signer; signer != nil {
-		validity := signer.Issuer.Validity()
-		after.Status.Expires = new(metav1.NewTime(validity.NotAfter))
-		after.Status.TrustBundleHash = signer.Issuer.Bundle().Hash()
-		ready.Message = fmt.Sprintf("generation %d signs%s%s", signer.Number, pass.remarks(*signer), r.blindness(before))
-	} else if decision.NotReady.Reason == v1alpha1.ReasonCALost {
-		after.Status.Generations = before.Status.Generations // what is lost must not be forgotten
-	}
-	after.Status.Conditions = r.conditions(before.Status.Conditions, before.Generation, ready, decision.NotReady, decision.Stalled)
-	if err := r.patchStatus(ctx, before, after, !equal(before.Status, after.Status)); err != nil {
-		return retry(err)
-	}
-	r.emit(before, transition(before.Status.Conditions, v1alpha1.ConditionStalled, decision.Stalled, "Issue")...)
-	return r.requeueAt(decision.Next), nil
-}
-
-// remarks on a CA that signs and that somebody may still want to know of.
-func (p *authorityPass) remarks(signer plan.Generation) string {
-	switch {
-	case p.input.Imported.Missing:
-		return fmt.Sprintf(". Secret %q, which it was imported from, is gone; it isn't needed any more",
-			p.input.Wish.ImportedSecret)
-	case signer.Issuer.Certificate().KeyUsage == 0:
-		return ". Its certificate has no key usage, so programs that verify strictly (openssl -x509_strict, Python from 3.13) " +
-			"refuse it"
-	default:
-		return ""
-	}
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -34,8 +32,15 @@ func (r *AuthorityReconciler) release(ctx context.Context, authority *v1alpha1.M
 	if !terminating {
 		users, err := r.users(ctx, authority)
 		if err != nil || len(users) > 0 {
-			return false, inUseBy(authority, users), err
+			return false, inUseBy(authority, "MTLSCertificates", users), err
 		}
+		children, err := r.childrenOf(ctx, authority)
+		if err != nil || len(children) > 0 {
+			return false, inUseBy(authority, "MTLSAuthorities", children), err
+		}
+	}
+	if err := r.removeTrust(ctx, authority); err != nil {
+		return false, plan.Verdict{}, err
 	}
 	if err := r.deleteGenerations(ctx, client.ObjectKeyFromObject(authority)); err != nil {
 		return false, plan.Verdict{}, err
@@ -74,8 +79,32 @@ func (r *AuthorityReconciler) users(ctx context.Context, authority *v1alpha1.MTL
 	return users, nil
 }
 
-// inUseBy names the certificates of the authority's own namespace and counts the others.
-func inUseBy(authority *v1alpha1.MTLSAuthority, users []types.NamespacedName) plan.Verdict {
+// childrenOf are the authorities that this one has signed.
+func (r *AuthorityReconciler) childrenOf(ctx context.Context, authority *v1alpha1.MTLSAuthority) ([]types.NamespacedName, error) {
+	children := &v1alpha1.MTLSAuthorityList{}
+	key := client.MatchingFields{bySigner: client.ObjectKeyFromObject(authority).String()}
+	if err := r.List(ctx, children, key, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	var all []types.NamespacedName
+	for i := range children.Items {
+		child := &children.Items[i]
+		lineage, err := r.lineage(ctx, child)
+		if err != nil {
+			return nil, err
+		}
+		signed := slices.ContainsFunc(lineage.Live, func(g plan.Generation) bool {
+			return g.SignedBy == client.ObjectKeyFromObject(authority).String()
+		})
+		if signed {
+			all = append(all, client.ObjectKeyFromObject(child))
+		}
+	}
+	return all, nil
+}
+
+// inUseBy names those of the authority's own namespace that use it, and counts the others.
+func inUseBy(authority *v1alpha1.MTLSAuthority, kind string, users []types.NamespacedName) plan.Verdict {
 	var own []string
 	for _, user := range users {
 		if user.Namespace == authority.Namespace {
@@ -94,8 +123,22 @@ func inUseBy(authority *v1alpha1.MTLSAuthority, users []types.NamespacedName) pl
 	if elsewhere > 0 {
 		parts = append(parts, fmt.Sprintf("%d in other namespaces", elsewhere))
 	}
-	return plan.Verdict{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf("deleted, and held while MTLSCertificates refer to it "+
-		"(%s): it goes on renewing them. Delete them or have them refer to another authority", strings.Join(parts, ", "))}
+	return plan.Verdict{Reason: v1alpha1.ReasonInUse, Message: fmt.Sprintf("deleted, and held while %s refer to it (%s): it goes "+
+		"on renewing them. Delete them or have them refer to another authority", kind, strings.Join(parts, ", "))}
+}
+
+// releaseRetired lets the Secrets of CAs go that came back after they were retired, and that a person deletes.
+func (r *AuthorityReconciler) releaseRetired(ctx context.Context, pass *authorityPass) error {
+	for number, secret := range pass.secrets {
+		_, named := parseGenerationName(secret.Name)
+		if secret.DeletionTimestamp.IsZero() || named != number || !pass.input.Lineage.Retired.Has(number) {
+			continue
+		}
+		if err := r.destroyGeneration(ctx, secret); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deleteGenerations destroys the CA of an authority that goes.
@@ -105,13 +148,7 @@ func (r *AuthorityReconciler) deleteGenerations(ctx context.Context, authority t
 		return err
 	}
 	for i := range generations {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: authority.Namespace, Name: generations[i].Name}}
-		uid := client.Preconditions{UID: new(generations[i].UID)}
-		if err := client.IgnoreNotFound(r.Delete(ctx, secret, uid)); err != nil {
-			return err
-		}
-		patch := mergePatch(&metav1.ObjectMeta{UID: generations[i].UID}, map[string]any{"finalizers": nil}, nil)
-		if err := client.IgnoreNotFound(r.patchSecret(ctx, secret, patch)); err != nil {
+		if err := r.destroyGeneration(ctx, &generations[i]); err != nil {
 			return err
 		}
 	}

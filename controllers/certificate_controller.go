@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,14 +38,17 @@ import (
 type CertificateReconciler struct {
 	shared
 
-	foreign client.Reader // names of Secrets that aren't the operator's
-	issuer  *Issuer
+	foreign   client.Reader // names of Secrets that aren't the operator's
+	issuer    *Issuer
+	rotations *rotationMemories
 }
 
 func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Options) error {
 	setup := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MTLSCertificate{}, builder.WithPredicates(specOrRequestChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret)).
+		Watches(&corev1.Secret{}, o.whenRootsChange()).
+		WatchesRawSource(source.Channel(o.turns, afterOthers())).
 		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfAuthority),
 			builder.WithPredicates(abilityChanged())).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
@@ -63,10 +67,13 @@ type leafPass struct {
 	wish        plan.Wish
 	secret      *corev1.Secret // ours, without its key; nil when there is none
 	authority   *v1alpha1.MTLSAuthority
+	trust       trust // what the authority's certificates are delivered with
 	signer      plan.Generation
+	began       time.Time // on a clock that nobody sets
 
 	leaf    *x509.Certificate // in the Secret at the end of the pass
 	number  int64             // of the generation that signed it
+	uid     string            // of the authority whose generation that is
 	renewAt time.Time
 	next    time.Time
 	events  []notice
@@ -81,10 +88,12 @@ func (r *CertificateReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	if !certificate.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil // the garbage collector takes the Secret, unless it is to be retained
 	}
-	pass := &leafPass{certificate: certificate}
+	pass := &leafPass{certificate: certificate, began: r.clock.Now()}
 	err := r.observe(ctx, pass)
 	if err == nil {
 		err = r.act(ctx, pass)
+	} else if failed := r.keepTrust(ctx, pass); failed != nil {
+		err = failed
 	}
 	return r.report(ctx, pass, err)
 }
@@ -96,13 +105,16 @@ func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) err
 		return err
 	}
 	pass.remember(pass.secret, r.clock.Now())
+	if err = r.findTrust(ctx, pass); err != nil {
+		return err
+	}
 	if pass.wish, err = plan.NewWish(pass.certificate, r.options.ClusterDomain); err != nil {
 		return mustAct(v1alpha1.ReasonInvalidSpec, "%s", specProblems(err))
 	}
 	if pass.authority, err = r.findAuthority(ctx, pass.certificate); err != nil {
 		return err
 	}
-	pass.signer, err = r.findSigner(ctx, pass.certificate, pass.authority)
+	pass.signer, err = r.findSigner(pass)
 	return err
 }
 
@@ -114,6 +126,9 @@ func (p *leafPass) remember(secret *corev1.Secret, now time.Time) {
 	certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey])
 	if err == nil && describable(certificates[0]) {
 		p.leaf, p.number = certificates[0], max(generationNumber(secret), 1)
+		if issued := p.certificate.Status.Certificate; issued != nil {
+			p.uid = issued.AuthorityUID
+		}
 		if ended := p.leaf.NotAfter.Add(time.Second); ended.After(now) {
 			p.next = ended
 		}
@@ -122,10 +137,14 @@ func (p *leafPass) remember(secret *corev1.Secret, now time.Time) {
 
 // act carries the plan out.
 func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
+	secret := types.NamespacedName{Namespace: pass.certificate.Namespace, Name: secretName(pass.certificate)}
 	decision := plan.Leaf(plan.LeafInput{
 		UID:    pass.certificate.UID,
 		Wish:   pass.wish,
 		Issuer: pass.signer.Issuer,
+		Bundle: pass.trust.roots,
+		Others: pass.trust.lineage.Beside(pass.signer.Number),
+		Turn:   r.rotations.turn(authorityKey(pass.certificate), secret),
 		Secret: observedLeaf(pass.secret),
 	}, r.clock.Now())
 	order := Order{
@@ -136,6 +155,7 @@ func (r *CertificateReconciler) act(ctx context.Context, pass *leafPass) error {
 		Request:       pass.wish.Request,
 		Duration:      pass.wish.Duration,
 		Validity:      decision.Validity,
+		Bundle:        pass.trust.roots,
 		Reason:        decision.Reason,
 	}
 	denied := order.Review() // also when nothing is to be issued now: better told today than on the day of renewal
@@ -175,7 +195,7 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 		Sent:        pass.signer.Issuer.Sent(),
 		Key:         key,
 		Encoding:    pass.wish.KeyEncoding,
-		Bundle:      pass.signer.Issuer.Bundle(),
+		Bundle:      pass.trust.roots,
 	})
 	if err != nil {
 		return r.issueProblem(pass, err)
@@ -190,7 +210,7 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 				leaf.NotAfter.Format(time.RFC3339), decision.Message),
 		})
 	}
-	pass.leaf, pass.number = leaf, pass.signer.Number
+	pass.leaf, pass.number, pass.uid = leaf, pass.signer.Number, string(pass.authority.UID)
 	pass.renewAt, pass.next = plan.Renewal(pass.certificate.UID, pass.wish, pass.signer.Issuer, leaf, r.clock.Now())
 	return nil
 }
@@ -204,8 +224,8 @@ func (r *CertificateReconciler) maintain(ctx context.Context, pass *leafPass, de
 	if pass.next.IsZero() || !decision.Next.IsZero() && decision.Next.Before(pass.next) {
 		pass.next = decision.Next
 	}
-	if decision.Signed {
-		pass.number = pass.signer.Number
+	if on, known := decision.Generation(pass.signer); known {
+		pass.number, pass.uid = on.Number, string(pass.authority.UID)
 	}
 	return r.write(ctx, pass, keptTarget(pass, decision))
 }
@@ -263,7 +283,7 @@ func (r *CertificateReconciler) status(pass *leafPass, notReady plan.Verdict, is
 		SecretName:         secretName(pass.certificate),
 	}
 	if pass.leaf != nil {
-		status.Certificate = certificateStatus(pass.leaf, pass.renewAt, pass.number)
+		status.Certificate = certificateStatus(pass.leaf, pass.renewAt, pass.number, pass.uid)
 		status.Expires = new(metav1.NewTime(pass.leaf.NotAfter))
 	}
 	var stalled plan.Verdict

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -156,47 +157,45 @@ func (s shared) notPermitted(authority types.NamespacedName, namespace string) *
 
 // permits tells whether certificates of a namespace may refer to the authority.
 func (s shared) permits(ctx context.Context, authority *v1alpha1.MTLSAuthority, namespace string) (bool, error) {
-	var labels map[string]string
-	if selects(authority) && len(s.options.Namespaces) == 0 {
-		metadata := metadataOf("Namespace")
-		err := s.Get(ctx, types.NamespacedName{Name: namespace}, metadata)
-		if client.IgnoreNotFound(err) != nil {
-			return false, err
-		}
-		labels = metadata.Labels
+	labels, err := s.namespaceLabels(ctx, authority.Spec.AllowedNamespaces, namespace)
+	if err != nil {
+		return false, err
 	}
 	permitted, err := policy.Permits(authority, namespace, labels)
 	return permitted && err == nil, nil // an invalid selector permits nobody; the authority's status tells of it
 }
 
+// namespaceLabels are the labels of a namespace, when they matter and may be read.
+func (s shared) namespaceLabels(ctx context.Context, allowed *v1alpha1.AllowedNamespaces, name string) (map[string]string, error) {
+	if !selects(allowed) || len(s.options.Namespaces) > 0 {
+		return nil, nil
+	}
+	namespace := metadataOf("Namespace")
+	err := s.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	return namespace.Labels, client.IgnoreNotFound(err)
+}
+
 // blindness of an operator that may not read the labels of namespaces, told to who would wait for them to count.
 func (s shared) blindness(authority *v1alpha1.MTLSAuthority) string {
 	everyNamespace := &metav1.LabelSelector{} // which takes no labels
-	if len(s.options.Namespaces) == 0 || !selects(authority) || equal(authority.Spec.AllowedNamespaces.Selector, everyNamespace) {
+	if len(s.options.Namespaces) == 0 || !selects(authority.Spec.AllowedNamespaces) || equal(authority.Spec.AllowedNamespaces.Selector, everyNamespace) {
 		return ""
 	}
 	return ". spec.allowedNamespaces permits no other namespace: this operator serves some namespaces only (--namespaces) and " +
 		"cannot see the labels of namespaces. Set from: All, and in allowedNames what others may have"
 }
 
-func selects(authority *v1alpha1.MTLSAuthority) bool {
-	allowed := authority.Spec.AllowedNamespaces
+func selects(allowed *v1alpha1.AllowedNamespaces) bool {
 	return allowed != nil && allowed.From == v1alpha1.FromSelector
 }
 
 // findSigner returns the generation that signs for the certificate.
-func (r *CertificateReconciler) findSigner(ctx context.Context, certificate *v1alpha1.MTLSCertificate,
-	authority *v1alpha1.MTLSAuthority,
-) (plan.Generation, error) {
-	generations, err := r.generations(ctx, client.ObjectKeyFromObject(authority))
-	if err != nil {
-		return plan.Generation{}, err
-	}
-	own := authority.Namespace == certificate.Namespace
-	name := reference(client.ObjectKeyFromObject(authority), own)
-	signer, found := plan.Signer(generations)
+func (r *CertificateReconciler) findSigner(pass *leafPass) (plan.Generation, error) {
+	own := pass.authority.Namespace == pass.certificate.Namespace
+	name := reference(client.ObjectKeyFromObject(pass.authority), own)
+	signer, found := pass.trust.lineage.Signer()
 	if !found {
-		return plan.Generation{}, notReady(name, own, readyMessage(authority))
+		return plan.Generation{}, notReady(name, own, readyMessage(pass.authority))
 	}
 	validity := signer.Issuer.Validity()
 	if now := r.clock.Now(); now.Before(validity.NotBefore) || now.After(validity.NotAfter) {
@@ -204,6 +203,32 @@ func (r *CertificateReconciler) findSigner(ctx context.Context, certificate *v1a
 			validity.NotBefore.Format(time.RFC3339), validity.NotAfter.Format(time.RFC3339)))
 	}
 	return signer, nil
+}
+
+// findTrust finds what certificates of the authority are delivered with, if there is that authority. Whether it permits the
+// certificate is another matter: the roots of one that it signed before are kept right.
+func (r *CertificateReconciler) findTrust(ctx context.Context, pass *leafPass) error {
+	key, authority := authorityKey(pass.certificate), &v1alpha1.MTLSAuthority{}
+	if !r.options.watched(key.Namespace) {
+		return nil
+	}
+	err := r.Get(ctx, key, authority)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	pass.trust, err = r.trustOf(ctx, authority)
+	return err
+}
+
+// keepTrust brings the roots of a certificate up to date that can't be issued now: the others' depend on it.
+func (r *CertificateReconciler) keepTrust(ctx context.Context, pass *leafPass) error {
+	if pass.secret == nil || len(pass.trust.lineage.Live) == 0 || pass.leaf == nil {
+		return nil
+	}
+	if pass.trust.lineage.On(pass.leaf) == 0 || bytes.Equal(pass.secret.Data[v1alpha1.BundleKey], pass.trust.roots.PEM()) {
+		return nil
+	}
+	return r.patchSecret(ctx, pass.secret, trustPatch(pass.secret, pass.trust.roots, r.clock.Now()))
 }
 
 func reference(authority types.NamespacedName, own bool) string {

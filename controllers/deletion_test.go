@@ -175,8 +175,10 @@ func TestDeletingTheSecretOfACAIsARequestAndNotItsEnd(t *testing.T) {
 	w.check(w.client.Delete(w.ctx, w.secret("my-ca-ca-1")))
 	w.reconcileAuthority(authority)
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
-	w.wantCondition(authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonRotationNeeded,
-		`Secret "my-ca-ca-1" was deleted and is held`)
+	w.wantCondition(authority, v1alpha1.ConditionStalled, "False", v1alpha1.ReasonProgressing, "nobody needs to act")
+	if rotation := authority.Status.Rotation; rotation.Stage != v1alpha1.StageDistributing || rotation.Reason != v1alpha1.CauseDeleted {
+		t.Errorf("the rotation is %+v, want one because of the deletion", rotation)
+	}
 	for range 2 { // a process that has the key, and one that doesn't
 		w.issued("web")
 		w.soundLeaf("web")
@@ -189,33 +191,36 @@ func TestDeletingTheSecretOfACAIsARequestAndNotItsEnd(t *testing.T) {
 	w.wantGone(authority)
 }
 
-func TestALostCAIsNotReplacedAndIsUsedAgainWhenItsSecretIsRestored(t *testing.T) {
+func TestALostCAIsReplacedAndIsUsedAgainWhenItsSecretIsRestored(t *testing.T) {
 	w := newWorld(t)
 	authority := w.authority("my-ca")
 	web := w.issued("web")
-	leaf, generation := w.secret("web"), w.secret("my-ca-ca-1")
+	leaf, backup := w.secret("web"), w.secret("my-ca-ca-1")
 	w.loseGeneration("my-ca-ca-1")
 	for _, process := range []string{"the same", "a new one"} {
 		w.reconcileAuthority(authority)
-		w.wantReady(authority, "False", v1alpha1.ReasonCALost, "generation 1|Restore it from a backup")
-		if len(authority.Status.Generations) != 1 {
-			t.Errorf("process %s forgets what is lost: %v", process, authority.Status.Generations)
+		w.wantReady(authority, "False", v1alpha1.ReasonCALost, "the CA's key is gone|kubectl apply")
+		w.wantCondition(authority, v1alpha1.ConditionStalled, "False", v1alpha1.ReasonProgressing, "goes on by itself")
+		if all := authority.Status.Generations; len(all) != 2 || all[0].Role != v1alpha1.RoleRetiring || all[1].Role != v1alpha1.RoleNext {
+			t.Errorf("process %s tells of %v", process, all)
 		}
 		w.renewalDue(web)
 		w.reconcileCertificate(web)
-		w.wantReady(web, "False", v1alpha1.ReasonAuthorityNotReady, "Restore it|keeps its certificate")
-		w.wantUntouched(leaf)
-		w.wantNoWrites(func() { w.reconcileAuthority(authority) })
+		w.wantReady(web, "False", v1alpha1.ReasonAuthorityNotReady, "apply it|keeps its certificate")
+		w.wantOnlyChanged(leaf, "ca.crt")
+		w.reconcileAuthority(authority) // sees who has the roots
+		w.wantNoWrites(func() { w.reconcileAuthority(authority); w.reconcileCertificate(web) })
 		w.restart()
 	}
-	generation.ResourceVersion, generation.UID = "", ""
-	w.create(generation)
+	w.editSecret("my-ca-ca-1", func(s *corev1.Secret) { // as kubectl apply does
+		s.Data, s.Annotations, s.Immutable = backup.Data, backup.Annotations, backup.Immutable
+	})
 	w.reconcileAuthority(authority)
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
 	w.wantCondition(authority, v1alpha1.ConditionStalled, "False", v1alpha1.ReasonProgressing, "")
 	w.reconcileCertificate(web) // it was due all the time
 	w.wantReady(web, "True", v1alpha1.ReasonIssued, "")
-	issuer, err := pki.ParseIssuer(generation.Data["tls.crt"], nil)
+	issuer, err := pki.ParseIssuer(backup.Data["tls.crt"], nil)
 	w.check(err)
 	if !issuer.Issued(w.soundLeaf("web")) {
 		t.Error("the restored CA didn't sign the renewed certificate")

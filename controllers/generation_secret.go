@@ -1,14 +1,13 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,17 +18,6 @@ import (
 	"github.com/mtls-operator/mtls-operator/internal/pki"
 	"github.com/mtls-operator/mtls-operator/internal/plan"
 )
-
-// generations are the CA generations of an authority, oldest first, from the cache.
-func (s shared) generations(ctx context.Context, authority types.NamespacedName) ([]plan.Generation, error) {
-	secrets := &corev1.SecretList{}
-	err := s.List(ctx, secrets, client.InNamespace(authority.Namespace),
-		client.MatchingFields{byAuthority: authority.Name}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, err
-	}
-	return observedGenerations(secrets.Items), nil
-}
 
 // liveGenerations are the Secrets of the same, from the API server and without their keys; also those that lost a label.
 func (s shared) liveGenerations(ctx context.Context, authority types.NamespacedName) ([]corev1.Secret, error) {
@@ -66,46 +54,41 @@ func (s shared) relabelGeneration(ctx context.Context, secret *corev1.Secret) (r
 	return true, s.patchSecret(ctx, secret, patch)
 }
 
-func observedGenerations(secrets []corev1.Secret) []plan.Generation {
-	generations := make([]plan.Generation, len(secrets))
-	for i := range secrets {
-		generations[i] = observedGeneration(&secrets[i])
-	}
-	slices.SortFunc(generations, func(a, b plan.Generation) int { return cmp.Compare(a.Number, b.Number) })
-	refuseUnendorsed(generations)
-	return generations
-}
-
-// refuseUnendorsed leaves only the first usable generation. Whoever may create Secrets can make one with a later number; to
-// be the authority's it would need the endorsement of the one before it, and nothing makes endorsements.
-func refuseUnendorsed(generations []plan.Generation) {
-	first := slices.IndexFunc(generations, func(g plan.Generation) bool { return g.Problem == "" && g.Activated })
-	for i := first + 1; i < len(generations) && first >= 0; i++ {
-		if generations[i].Problem == "" {
-			generations[i].Problem = fmt.Sprintf("generation %d didn't endorse it", generations[first].Number)
-		}
-	}
-}
-
 // observedGeneration is a generation Secret, without its key, as the planner sees it.
 func observedGeneration(secret *corev1.Secret) plan.Generation {
+	facts := secret.Annotations
 	generation := plan.Generation{
-		Number:     generationNumber(secret),
-		SecretName: secret.Name,
-		SecretUID:  secret.UID,
-		Activated:  secret.Annotations[v1alpha1.ActivatedAtAnnotation] != "",
-		SpecHash:   secret.Annotations[v1alpha1.SpecHashAnnotation],
-		Deleting:   !secret.DeletionTimestamp.IsZero(),
+		Number:       generationNumber(secret),
+		SecretName:   secret.Name,
+		SecretUID:    secret.UID,
+		Made:         secret.CreationTimestamp.Time,
+		Activated:    timeOf(facts[v1alpha1.ActivatedAtAnnotation]),
+		Withdrawn:    timeOf(facts[v1alpha1.WithdrawnAtAnnotation]),
+		WithdrawnFor: facts[v1alpha1.WithdrawnForAnnotation],
+		Cause:        facts[v1alpha1.CauseAnnotation],
+		CauseID:      facts[v1alpha1.CauseIDAnnotation],
+		SpecHash:     facts[v1alpha1.SpecHashAnnotation],
+		SignedBy:     facts[v1alpha1.SignedByAnnotation],
+		RotateServed: facts[v1alpha1.RotateServedAnnotation],
+		EndorsedBy:   facts[v1alpha1.EndorsedByAnnotation],
+		Retired:      plan.ParseNumbers(facts[v1alpha1.RetiredAnnotation]),
+		RetiredAt:    timeOf(facts[v1alpha1.RetiredAtAnnotation]),
+		Deleting:     !secret.DeletionTimestamp.IsZero(),
+	}
+	if causes := facts[v1alpha1.AbortedCauseAnnotation]; causes != "" {
+		generation.AbortedCauses = strings.Split(causes, "\n")
 	}
 	name := generationName(secret.Labels[v1alpha1.AuthorityLabel], generation.Number)
 	issuer, err := pki.ParseIssuer(secret.Data[v1alpha1.CertificateKey], secret.Data[v1alpha1.BundleKey])
-	_, keyFits := plan.KeyState(secret.StringData[keyStateField]).Encoding()
+	key := plan.KeyState(secret.StringData[keyStateField])
+	_, keyFits := key.Encoding()
+	generation.Keyless = key == plan.KeyMissing && generation.Cause == v1alpha1.CauseLost
 	switch {
 	case secret.Name != name:
 		generation.Problem = fmt.Sprintf("its name isn't the one its labels say, %q", name)
 	case err != nil:
 		generation.Problem = err.Error()
-	case !keyFits:
+	case !keyFits && !generation.Keyless:
 		generation.Problem = fmt.Sprintf("%s is not the key of %s", v1alpha1.PrivateKeyKey, v1alpha1.CertificateKey)
 	}
 	generation.Issuer = issuer
@@ -141,55 +124,85 @@ func generationLabels(authority string, number int64) map[string]string {
 }
 
 // newGenerationSecret holds a CA for ever: its data is immutable, a finalizer makes deleting it a request, and nobody owns
-// it, since the garbage collector would take the key of a CA that is in use from under the finalizer.
-func newGenerationSecret(authority *v1alpha1.MTLSAuthority, number int64, ca *pki.Authority, specHash string, now time.Time,
-) (*corev1.Secret, error) {
+// it, since the garbage collector would take the key of a CA that is in use from under the finalizer. The data of a CA whose
+// key was lost has no key.
+func newGenerationSecret(authority types.NamespacedName, number int64, data map[string][]byte, facts map[string]string,
+) *corev1.Secret {
+	facts[v1alpha1.PairHashAnnotation] = pki.PairHash(data[v1alpha1.CertificateKey], data[v1alpha1.PrivateKeyKey])
+	maps.DeleteFunc(facts, func(_, fact string) bool { return fact == "" })
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   authority.Namespace,
+			Name:        generationName(authority.Name, number),
+			Labels:      generationLabels(authority.Name, number),
+			Annotations: facts,
+			Finalizers:  []string{v1alpha1.KeyFinalizer},
+		},
+		Type:      v1alpha1.AuthoritySecretType,
+		Immutable: new(true),
+		Data:      data,
+	}
+}
+
+// generationData is a CA as the data of its Secret.
+func generationData(ca *pki.Authority) (map[string][]byte, error) {
 	certificates, key, roots, err := ca.Encode()
 	if err != nil {
 		return nil, err
 	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: authority.Namespace,
-			Name:      generationName(authority.Name, number),
-			Labels:    generationLabels(authority.Name, number),
-			Annotations: map[string]string{
-				v1alpha1.CauseAnnotation:       v1alpha1.CauseInitial,
-				v1alpha1.SpecHashAnnotation:    specHash,
-				v1alpha1.ActivatedAtAnnotation: now.UTC().Format(time.RFC3339),
-				v1alpha1.PairHashAnnotation:    pki.PairHash(certificates, key),
-			},
-			Finalizers: []string{v1alpha1.KeyFinalizer},
-		},
-		Type:      v1alpha1.AuthoritySecretType,
-		Immutable: new(true),
-		Data: map[string][]byte{
-			v1alpha1.CertificateKey: certificates,
-			v1alpha1.PrivateKeyKey:  key,
-			v1alpha1.BundleKey:      roots,
-		},
-	}
-	if authority.Spec.Imported != nil {
-		secret.Annotations[v1alpha1.CauseIDAnnotation] = ca.Issuer().Fingerprint()
-	}
-	return secret, nil
+	return map[string][]byte{
+		v1alpha1.CertificateKey: certificates,
+		v1alpha1.PrivateKeyKey:  key,
+		v1alpha1.BundleKey:      roots,
+	}, nil
 }
 
-// generationsStatus lists the generations that do something: the one that signs.
-func generationsStatus(generations []plan.Generation) []v1alpha1.GenerationStatus {
-	signer, found := plan.Signer(generations)
-	if !found {
-		return nil
+// recordFacts writes facts on the Secret of a generation, if nobody wrote it since it was read: of two processes that decide
+// about a generation at a time, one succeeds.
+func (s shared) recordFacts(ctx context.Context, secret *corev1.Secret, facts map[string]string) error {
+	patch := mergePatch(secret, map[string]any{"annotations": facts}, nil)
+	return s.patchSecret(ctx, secret, patch)
+}
+
+// destroyGeneration deletes the Secret of a generation and lets it go. It is the one that was seen, and no other of its name.
+func (s shared) destroyGeneration(ctx context.Context, secret *corev1.Secret) error {
+	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name}}
+	uid := client.Preconditions{UID: new(secret.UID)}
+	if err := client.IgnoreNotFound(s.Delete(ctx, object, uid)); err != nil {
+		return err
 	}
-	certificate := signer.Issuer.Certificate()
-	return []v1alpha1.GenerationStatus{{
-		Number:            signer.Number,
-		Role:              v1alpha1.RoleSigning,
-		SecretName:        signer.SecretName,
+	patch := mergePatch(&metav1.ObjectMeta{UID: secret.UID}, map[string]any{"finalizers": nil}, nil)
+	return client.IgnoreNotFound(s.patchSecret(ctx, secret, patch))
+}
+
+// generationsStatus lists the generations that are trusted.
+func generationsStatus(lineage plan.Lineage) []v1alpha1.GenerationStatus {
+	signer, _ := lineage.Signer()
+	next, _ := lineage.Next()
+	all := make([]v1alpha1.GenerationStatus, len(lineage.Live))
+	for i, generation := range lineage.Live {
+		role := v1alpha1.RoleRetiring
+		switch generation.Number {
+		case signer.Number:
+			role = v1alpha1.RoleSigning
+		case next.Number:
+			role = v1alpha1.RoleNext
+		}
+		all[i] = generationStatus(generation, role)
+	}
+	return all
+}
+
+func generationStatus(generation plan.Generation, role v1alpha1.GenerationRole) v1alpha1.GenerationStatus {
+	certificate := generation.Issuer.Certificate()
+	return v1alpha1.GenerationStatus{
+		Number:            generation.Number,
+		Role:              role,
+		SecretName:        generation.SecretName,
 		SerialNumber:      pki.SerialNumber(certificate),
-		FingerprintSHA256: signer.Issuer.Fingerprint(),
+		FingerprintSHA256: generation.Issuer.Fingerprint(),
 		KeyID:             hex.EncodeToString(certificate.SubjectKeyId),
 		NotBefore:         metav1.NewTime(certificate.NotBefore),
 		NotAfter:          metav1.NewTime(certificate.NotAfter),
-	}}
+	}
 }

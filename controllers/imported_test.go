@@ -58,8 +58,8 @@ func TestABadImportedCAIsToldAndNothingIsLost(t *testing.T) {
 			w.putSecret(name, bad.kind, bad.data)
 			w.reconcileAuthority(authority)
 			w.wantReady(authority, metav1.ConditionTrue, v1alpha1.ReasonSigning, "")
-			w.wantCondition(authority, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonRotationNeeded,
-				bad.says+"|"+name)
+			w.wantCondition(authority, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonImportedInvalid,
+				bad.says+"|"+name+"|goes on signing")
 			w.wantFewWords(authority)
 			if !reflect.DeepEqual(before, w.secret(generationName(name, 1))) {
 				t.Error("the Secret of the CA was written")

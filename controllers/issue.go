@@ -37,6 +37,8 @@ type Order struct {
 	Request       pki.Request
 	Duration      time.Duration
 	Validity      pki.Validity
+	// Bundle is the roots that the certificate is delivered with.
+	Bundle pki.Bundle
 	// Reason to issue, for the metric.
 	Reason string
 }
@@ -73,6 +75,28 @@ func (i *Issuer) Issue(ctx context.Context, order Order, public crypto.PublicKey
 	return certificate, err
 }
 
+// SignAuthority makes a CA under a generation of another authority, in whose namespace the key is. Errors are
+// pki.FieldErrors for what the CAs above don't allow, those of the API server, and any other for what must not happen.
+func (i *Issuer) SignAuthority(ctx context.Context, namespace string, generation plan.Generation, request pki.AuthorityRequest,
+	now time.Time,
+) (*pki.Authority, error) {
+	authority, err := i.authority(ctx, namespace, generation)
+	if err != nil {
+		return nil, err
+	}
+	return authority.SignAuthority(request, now)
+}
+
+// Endorse has a generation say that another one is of the same authority.
+func (i *Issuer) Endorse(ctx context.Context, namespace string, generation plan.Generation, endorsement pki.Endorsement,
+) (string, error) {
+	authority, err := i.authority(ctx, namespace, generation)
+	if err != nil {
+		return "", err
+	}
+	return authority.Endorse(endorsement)
+}
+
 func (i *Issuer) issue(ctx context.Context, order Order, public crypto.PublicKey) (*x509.Certificate, error) {
 	if err := order.Review(); err != nil {
 		return nil, err
@@ -84,7 +108,7 @@ func (i *Issuer) issue(ctx context.Context, order Order, public crypto.PublicKey
 	if err != nil {
 		return nil, err
 	}
-	return authority.Sign(order.Request, public, order.Validity, authority.Issuer().Bundle())
+	return authority.Sign(order.Request, public, order.Validity, order.Bundle)
 }
 
 // forgetDeleted has keys forgotten when their Secret is gone.

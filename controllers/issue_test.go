@@ -80,6 +80,7 @@ func newGate(t *testing.T, change ...func(*v1alpha1.MTLSAuthority, *v1alpha1.MTL
 		Request:       wish.Request,
 		Duration:      wish.Duration,
 		Validity:      generation.Issuer.LeafValidity(now, wish.Duration),
+		Bundle:        generation.Issuer.Bundle(),
 		Reason:        v1alpha1.ReasonSecretMissing,
 	}, key.Public()}
 }
@@ -87,12 +88,23 @@ func newGate(t *testing.T, change ...func(*v1alpha1.MTLSAuthority, *v1alpha1.MTL
 // storedCA is the Secret of a new CA as the API server has it.
 func storedCA(t *testing.T, authority *v1alpha1.MTLSAuthority, now time.Time) *corev1.Secret {
 	t.Helper()
-	secret, err := newGenerationSecret(authority, 1, newCA(t, authority.Name, now), "v1:", now)
+	secret := firstGeneration(t, authority, now)
+	secret.UID = "uid-of-my-ca-ca-1"
+	return secret
+}
+
+// firstGeneration is the Secret of a new CA.
+func firstGeneration(t *testing.T, authority *v1alpha1.MTLSAuthority, now time.Time) *corev1.Secret {
+	t.Helper()
+	data, err := generationData(newCA(t, authority.Name, now))
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret.UID = "uid-of-my-ca-ca-1"
-	return secret
+	return newGenerationSecret(client.ObjectKeyFromObject(authority), 1, data, map[string]string{
+		v1alpha1.CauseAnnotation:       v1alpha1.CauseInitial,
+		v1alpha1.SpecHashAnnotation:    "v1:",
+		v1alpha1.ActivatedAtAnnotation: now.UTC().Format(time.RFC3339),
+	})
 }
 
 // planned is the generation that the cache shows.

@@ -56,7 +56,7 @@ type leafTarget struct {
 // issuedTarget is the Secret with a new certificate.
 func issuedTarget(pass *leafPass, decision plan.LeafPlan, data map[string][]byte) leafTarget {
 	target := commonTarget(pass)
-	target.deliver(pass, decision)
+	target.deliver(pass, decision, pass.signer)
 	target.data = data
 	target.annotations[v1alpha1.PairHashAnnotation] = pki.PairHash(data[v1alpha1.CertificateKey], data[v1alpha1.PrivateKeyKey])
 	if pass.wish.RenewToken != "" {
@@ -69,20 +69,33 @@ func issuedTarget(pass *leafPass, decision plan.LeafPlan, data map[string][]byte
 // of the signer it would be refused everywhere.
 func keptTarget(pass *leafPass, decision plan.LeafPlan) leafTarget {
 	target := commonTarget(pass)
-	if decision.Signed {
-		target.deliver(pass, decision)
+	if since := timeOf(pass.secret.Annotations[v1alpha1.IssuerSinceAnnotation]); !since.IsZero() {
+		decision.IssuerSince = since // also when another CA would have issued it now, had it been allowed
+	}
+	if on, known := decision.Generation(pass.signer); known {
+		target.deliver(pass, decision, on)
 	}
 	return target
 }
 
-// deliver the roots of the signer, with the facts about them.
-func (t *leafTarget) deliver(pass *leafPass, decision plan.LeafPlan) {
-	bundle := pass.signer.Issuer.Bundle()
-	t.labels[v1alpha1.GenerationLabel] = strconv.FormatInt(pass.signer.Number, 10)
+// deliver the roots there are, with the facts about them and about the generation that signed.
+func (t *leafTarget) deliver(pass *leafPass, decision plan.LeafPlan, on plan.Generation) {
+	bundle := pass.trust.roots
+	t.labels[v1alpha1.GenerationLabel] = strconv.FormatInt(on.Number, 10)
+	t.annotations[v1alpha1.IssuedByAnnotation] = authorityKey(pass.certificate).String()
 	t.annotations[v1alpha1.BundleHashAnnotation] = bundle.Hash()
 	t.annotations[v1alpha1.BundleSinceAnnotation] = decision.BundleSince.UTC().Format(time.RFC3339)
 	t.annotations[v1alpha1.IssuerSinceAnnotation] = decision.IssuerSince.UTC().Format(time.RFC3339)
 	t.data = map[string][]byte{v1alpha1.BundleKey: bundle.PEM()}
+}
+
+// trustPatch brings the roots in a Secret up to date, and leaves all else as it is.
+func trustPatch(secret *corev1.Secret, roots pki.Bundle, now time.Time) []byte {
+	facts := map[string]any{
+		v1alpha1.BundleHashAnnotation:  roots.Hash(),
+		v1alpha1.BundleSinceAnnotation: now.UTC().Format(time.RFC3339),
+	}
+	return mergePatch(secret, map[string]any{"annotations": facts}, map[string]any{v1alpha1.BundleKey: roots.PEM()})
 }
 
 // commonTarget is what a Secret is to be whatever certificate it has.
@@ -148,8 +161,12 @@ func (k templateKeys) String() string {
 	return string(text)
 }
 
-// write brings the Secret to its target with one write, or none when it is there.
+// write brings the Secret to its target with one write, or none when it is there. A pass that was held up writes nothing: what
+// it saw may be long gone, and other processes count on what they saw since.
 func (r *CertificateReconciler) write(ctx context.Context, pass *leafPass, target leafTarget) error {
+	if r.clock.Since(pass.began) > passTimeout {
+		return stale(secretName(pass.certificate))
+	}
 	if pass.secret == nil {
 		return r.createSecret(ctx, pass.certificate, target)
 	}

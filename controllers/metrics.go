@@ -3,7 +3,6 @@ package controllers
 import (
 	"cmp"
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,12 +36,6 @@ var (
 	certificateRenewalDesc = prometheus.NewDesc("mtls_certificate_renewal_timestamp_seconds",
 		"When the certificate of an MTLSCertificate will be renewed, in Unix time.",
 		[]string{"namespace", "name"}, nil)
-	authoritiesDesc = prometheus.NewDesc("mtls_authorities",
-		"Number of MTLSAuthorities by status and reason of condition Ready.",
-		[]string{"status", "reason"}, nil)
-	authorityNotAfterDesc = prometheus.NewDesc("mtls_authority_not_after_timestamp_seconds",
-		"When a CA generation of an MTLSAuthority ends, in Unix time.",
-		[]string{"namespace", "name", "generation", "role"}, nil)
 )
 
 // Metrics are the operator's own metrics. The gauges are made of what the reader lists at the moment of a scrape, so
@@ -86,7 +79,15 @@ func (m *Metrics) Describe(descs chan<- *prometheus.Desc) {
 	descs <- certificateNotAfterDesc
 	descs <- certificateRenewalDesc
 	descs <- authoritiesDesc
+	descs <- authorityConditionDesc
+	descs <- authorityNotBeforeDesc
 	descs <- authorityNotAfterDesc
+	descs <- authorityCertificatesDesc
+	descs <- nextRotationDesc
+	descs <- rotationStageDesc
+	descs <- rotationBlockersDesc
+	descs <- rotationStartDesc
+	descs <- rotationNextStepDesc
 	m.issuances.Describe(descs)
 }
 
@@ -98,23 +99,24 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	defer cancel()
 
 	var certificates v1alpha1.MTLSCertificateList
-	if m.list(ctx, out, "MTLSCertificate", &certificates) {
+	hasCertificates := m.list(ctx, out, "MTLSCertificate", &certificates)
+	if hasCertificates {
 		collectCertificates(out, certificates.Items)
 	}
 	var authorities v1alpha1.MTLSAuthorityList
-	if m.list(ctx, out, "MTLSAuthority", &authorities) {
+	hasAuthorities := m.list(ctx, out, "MTLSAuthority", &authorities)
+	if hasAuthorities {
 		collectAuthorities(out, authorities.Items)
+	}
+	if hasCertificates && hasAuthorities {
+		collectSignatures(out, authorities.Items, certificates.Items)
 	}
 }
 
 // list fills into with all objects of a kind, sends whether that worked, and returns it.
 func (m *Metrics) list(ctx context.Context, out chan<- prometheus.Metric, kind string, into client.ObjectList) bool {
-	success := 0.0
 	err := m.reader.List(ctx, into, client.UnsafeDisableDeepCopy)
-	if err == nil {
-		success = 1
-	}
-	out <- gauge(collectedDesc, success, kind)
+	out <- gauge(collectedDesc, boolean(err == nil), kind)
 	return err == nil
 }
 
@@ -128,25 +130,9 @@ func collectCertificates(out chan<- prometheus.Metric, items []v1alpha1.MTLSCert
 			continue
 		}
 		out <- gauge(certificateNotAfterDesc, seconds(issued.NotAfter), certificate.Namespace, certificate.Name)
-		if issued.RenewalTime != nil {
-			out <- gauge(certificateRenewalDesc, seconds(*issued.RenewalTime), certificate.Namespace, certificate.Name)
-		}
+		collectTime(out, certificateRenewalDesc, issued.RenewalTime, certificate.Namespace, certificate.Name)
 	}
 	count.collect(out, certificatesDesc)
-}
-
-func collectAuthorities(out chan<- prometheus.Metric, items []v1alpha1.MTLSAuthority) {
-	count := make(readyCount)
-	for i := range items {
-		authority := &items[i]
-		count.add(authority.Status.Conditions)
-		for j := range authority.Status.Generations {
-			generation := &authority.Status.Generations[j]
-			out <- gauge(authorityNotAfterDesc, seconds(generation.NotAfter), authority.Namespace, authority.Name,
-				strconv.FormatInt(generation.Number, 10), string(generation.Role))
-		}
-	}
-	count.collect(out, authoritiesDesc)
 }
 
 // readyCount counts objects by status and reason of condition Ready.

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +17,8 @@ import (
 type authorityRow struct {
 	sentence string
 	reason   string
+	// before the authority is made.
+	before func(*world)
 	// arrange the world; has a CA already when the row begins with one.
 	arrange func(*world)
 	spec    func(*v1alpha1.MTLSAuthority)
@@ -23,6 +27,8 @@ type authorityRow struct {
 	waits   bool   // nobody needs to act
 	again   time.Duration
 	tries   int // Secrets that every pass tries to create in vain
+	// replaced: another CA is made, which is delivered to everybody and then signs.
+	replaced bool
 }
 
 // authorityRows has every reason of Ready=False of authority "ca".
@@ -57,7 +63,17 @@ var authorityRows = []authorityRow{
 	{
 		sentence: "the CA has ended", reason: v1alpha1.ReasonCAExpired, begins: true,
 		arrange: func(w *world) { w.later(8760*time.Hour + time.Second) },
-		message: "generation 1 ended at|another MTLSAuthority",
+		message: "generation 1 ended at", replaced: true, again: rotationInterval,
+	},
+	{
+		sentence: "the imported CA has ended", reason: v1alpha1.ReasonCAExpired, begins: true,
+		before: func(w *world) { w.putSecret("walk-through", "", makeCA(w.t, "walk-through", nil, nil).secret()) },
+		spec:   imports("walk-through"),
+		arrange: func(w *world) {
+			w.check(w.admin.Delete(w.ctx, w.secret("walk-through")))
+			w.later(8760*time.Hour + time.Minute)
+		},
+		message: "generation 1 ended at",
 	},
 	{
 		sentence: "the clock went back to before the CA", reason: v1alpha1.ReasonCANotYetValid, begins: true,
@@ -67,14 +83,16 @@ var authorityRows = []authorityRow{
 	{
 		sentence: "the Secret of the CA is gone", reason: v1alpha1.ReasonCALost, begins: true,
 		arrange: func(w *world) { w.loseGeneration("ca-ca-1") },
-		message: "generation 1 is gone|backup|delete this MTLSAuthority",
+		message: "the CA's key is gone|Another CA is delivered to everybody|backup", waits: true, replaced: true,
+		again: 90 * time.Second,
 	},
 	{
 		sentence: "the Secret of the CA doesn't say that it may sign", reason: v1alpha1.ReasonCALost, begins: true,
 		arrange: func(w *world) {
 			w.editSecret("ca-ca-1", func(s *corev1.Secret) { delete(s.Annotations, "mtls-operator.io/activated-at") })
 		},
-		message: `Secret "ca-ca-1" lacks annotation mtls-operator.io/activated-at|backup`,
+		message: `Secret "ca-ca-1" lacks annotation mtls-operator.io/activated-at|once everybody is seen to trust it`, waits: true,
+		again: 90 * time.Second,
 	},
 	{
 		sentence: "all names of its Secrets are taken", reason: v1alpha1.ReasonCASecretConflict,
@@ -115,10 +133,13 @@ func (w *world) loseGeneration(name string) {
 }
 
 func TestEveryReasonNotToBeReadyOfAnAuthority(t *testing.T) {
-	for _, row := range authorityRows {
+	for _, row := range slices.Concat(authorityRows, parentRows) {
 		t.Run(row.sentence, func(t *testing.T) {
 			w := newWorld(t)
 			authority := &v1alpha1.MTLSAuthority{ObjectMeta: metav1.ObjectMeta{Name: "ca"}}
+			if row.before != nil {
+				row.before(w)
+			}
 			if row.spec != nil {
 				row.spec(authority)
 			}
@@ -139,6 +160,9 @@ func TestEveryReasonNotToBeReadyOfAnAuthority(t *testing.T) {
 			result := w.reconcileAuthority(authority)
 
 			row.verify(w, authority)
+			if row.replaced {
+				before = w.secretVersions()
+			}
 			if result.RequeueAfter != row.again {
 				t.Errorf("the next pass is in %v, want %v", result.RequeueAfter, row.again)
 			}
@@ -152,18 +176,32 @@ func TestEveryReasonNotToBeReadyOfAnAuthority(t *testing.T) {
 	}
 }
 
+// wantTold checks which events were told since the last time: each begins as it is said here.
+func (w *world) wantTold(begin ...string) {
+	w.t.Helper()
+	events := w.told.take()
+	matches := slices.EqualFunc(events, begin, strings.HasPrefix)
+	if !matches {
+		w.t.Errorf("events: %q, want these: %q", events, begin)
+	}
+}
+
 func (r authorityRow) verify(w *world, authority *v1alpha1.MTLSAuthority) {
 	w.t.Helper()
 	w.wantReady(authority, "False", r.reason, r.message)
 	if r.waits {
 		w.wantCondition(authority, "Stalled", "False", v1alpha1.ReasonProgressing, "")
-		if events := w.told.take(); len(events) > 0 {
-			w.t.Errorf("events: %q", events)
-		}
 	} else {
 		w.wantCondition(authority, "Stalled", "True", r.reason, r.message)
-		w.wantOneEvent("Warning "+r.reason, r.message)
 	}
+	var told []string
+	if r.replaced {
+		told = append(told, "Normal "+v1alpha1.ReasonGenerationMade)
+	}
+	if !r.waits {
+		told = append(told, "Warning "+r.reason)
+	}
+	w.wantTold(told...)
 	if authority.Status.ObservedGeneration != authority.Generation {
 		w.t.Errorf("observedGeneration is %d of %d", authority.Status.ObservedGeneration, authority.Generation)
 	}

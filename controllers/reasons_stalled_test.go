@@ -1,7 +1,9 @@
 package controllers
 
 import (
+	"crypto/x509"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,42 +25,34 @@ type stalledRow struct {
 // has a CA made elsewhere, Secret "another" another one.
 var stalledRows = []stalledRow{
 	{
-		sentence: "another common name is wanted", reason: v1alpha1.ReasonRotationNeeded,
-		act: func(w *world, a *v1alpha1.MTLSAuthority) {
-			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = "another" })
-		},
-		undo: func(w *world, a *v1alpha1.MTLSAuthority) {
-			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = "" })
-		},
-		message: "generation 1 goes on signing|the spec no longer describes it|another MTLSAuthority|undo the change",
-	},
-	{
-		sentence: "the imported pair becomes another one", reason: v1alpha1.ReasonRotationNeeded,
-		spec:    imports("walk-through"),
-		act:     func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("another", "walk-through") },
-		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
-		message: `generation 1 goes on signing|Secret "walk-through" holds another CA|another MTLSAuthority|undo`,
-	},
-	{
-		sentence: "the imported pair breaks", reason: v1alpha1.ReasonRotationNeeded,
+		sentence: "the imported pair breaks", reason: v1alpha1.ReasonImportedInvalid,
 		spec: imports("walk-through"),
 		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
 			w.editSecret("walk-through", func(s *corev1.Secret) { s.Data["tls.key"] = w.secret("another").Data["tls.key"] })
 		},
 		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
-		message: `generation 1 goes on signing|Secret "walk-through": tls.key`,
+		message: `Secret "walk-through": tls.key|goes on signing`,
 	},
 	{
-		sentence: "the Secret of the CA is deleted by hand", reason: v1alpha1.ReasonRotationNeeded,
+		sentence: "the imported pair becomes one that ends soon", reason: v1alpha1.ReasonImportedTooShort,
+		spec: imports("walk-through"),
 		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
-			w.check(w.admin.Delete(w.ctx, w.secret("ca-ca-1")))
-			w.eventually("the cache sees that the Secret is deleted", func() bool {
-				secret := w.secret("ca-ca-1")
-				w.check(w.client.Get(w.ctx, keyOf(secret), secret))
-				return secret.DeletionTimestamp != nil
-			})
+			short := makeCA(w.t, "short", nil, func(c *x509.Certificate) { c.NotAfter = w.clock.Now().Add(2159 * time.Hour) })
+			w.editSecret("walk-through", func(s *corev1.Secret) { s.Data = short.secret() })
 		},
-		message: `generation 1 goes on signing|"ca-ca-1" was deleted and is held by its finalizer`,
+		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		message: `Secret "walk-through" holds a CA that ends at|before the present one|lives longer`,
+	},
+	{
+		sentence: "programs can't tell the imported pair from the present one", reason: v1alpha1.ReasonImportedClash,
+		spec: imports("walk-through"),
+		act: func(w *world, _ *v1alpha1.MTLSAuthority) {
+			present := w.leaf("ca-ca-1")
+			twin := makeCA(w.t, present.Subject.CommonName, nil, func(c *x509.Certificate) { c.SubjectKeyId = present.SubjectKeyId })
+			w.editSecret("walk-through", func(s *corev1.Secret) { s.Data = twin.secret() })
+		},
+		undo:    func(w *world, _ *v1alpha1.MTLSAuthority) { w.copyData("ca-ca-1", "walk-through") },
+		message: `Secret "walk-through": two CAs with different keys are named "CN=maker-of-walk-through"|another commonName`,
 	},
 	{
 		sentence: "the spec of a CA that signs becomes invalid", reason: v1alpha1.ReasonInvalidSpec,

@@ -19,15 +19,22 @@ import (
 // TestEveryReasonHasARow holds the tables of the tests beside this one to api/v1alpha1/reasons.go.
 func TestEveryReasonHasARow(t *testing.T) {
 	shown := map[string][]string{
-		"Reasons to issue a certificate":                         nil,
-		"Reasons of condition Ready=False on an MTLSCertificate": nil,
-		"Reasons of condition Ready=False on an MTLSAuthority":   nil,
-		"Reasons of condition Ready=True":                        {"Issued", "Signing"},
-		"Reasons of condition Stalled":                           {"Progressing"},
+		"Reasons to issue a certificate":                           nil,
+		"Reasons of condition Ready=False on an MTLSCertificate":   nil,
+		"Reasons of condition Ready=False on an MTLSAuthority":     nil,
+		"Reasons of condition Ready=True":                          {"Issued", "Signing"},
+		"Reasons of condition Stalled":                             append([]string{"Progressing"}, rotationStalls...),
+		"Reasons of condition Ready=False of an authority that is": nil,
+		"Reasons of events about a rotation":                       rotationTells,
+		// The last two are shown by the tests of trust bundles.
+		"Reasons of condition TrustDistributed": {"Distributed", "Distributing", "ConfigMapConflict", "TrustBundleRejected"},
 	}
 	add := func(begins, reason string) {
-		// InvalidSpec stands in the first group that it belongs to only.
-		if reason != v1alpha1.ReasonInvalidSpec || begins == "Reasons of condition Ready=False on an MTLSCertificate" {
+		first, several := map[string]string{ // groups of the reasons that belong to more than the one they stand in
+			v1alpha1.ReasonInvalidSpec:     "Reasons of condition Ready=False on an MTLSCertificate",
+			v1alpha1.ReasonImportedInvalid: "Reasons of condition Ready=False on an MTLSAuthority",
+		}[reason]
+		if !several || first == begins {
 			shown[begins] = append(shown[begins], reason)
 		}
 	}
@@ -42,6 +49,9 @@ func TestEveryReasonHasARow(t *testing.T) {
 	}
 	for _, row := range authorityRows {
 		add("Reasons of condition Ready=False on an MTLSAuthority", row.reason)
+	}
+	for _, row := range parentRows {
+		add("Reasons of condition Ready=False of an authority that is", row.reason)
 	}
 	for _, row := range stalledRows {
 		add("Reasons of condition Stalled", row.reason)

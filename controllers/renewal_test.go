@@ -96,11 +96,13 @@ func TestAChangeOfDurationsAloneDoesNotIssue(t *testing.T) {
 }
 
 // TestACertificateLivesUntilItsAuthorityEnds goes from one time that the operator asks for to the next, through all
-// renewals of a certificate, until its CA ends.
+// renewals of a certificate, until its CA ends: an imported one, which only people can renew.
 func TestACertificateLivesUntilItsAuthorityEnds(t *testing.T) {
 	w := newWorld(t)
 	authority := &v1alpha1.MTLSAuthority{ObjectMeta: metav1.ObjectMeta{Name: "my-ca"}}
-	authority.Spec.Duration = "100h"
+	ca := makeCA(t, "imported", nil, func(c *x509.Certificate) { c.NotAfter = w.clock.Now().Add(100 * time.Hour) })
+	w.putSecret("imported", "", ca.secret())
+	imports("imported")(authority)
 	w.create(authority)
 	authorityNext := w.clock.Now().Add(w.reconcileAuthority(authority).RequeueAfter)
 	certificate := w.certificate("hello", func(c *v1alpha1.MTLSCertificate) { c.Spec.Duration = "24h" })

@@ -20,6 +20,8 @@ type requests struct {
 	breaks int  // the request with this number, from 1, fails; 0 breaks none
 	after  bool // it fails after it was carried out
 	broke  bool
+	// writesOnly: only writes are numbered.
+	writesOnly bool
 }
 
 // around is a rest.Config wrapper.
@@ -46,7 +48,14 @@ func (r *requests) note(request *http.Request) (breaks, after bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = append(r.seen, fmt.Sprintf("%s %s", request.Method, resource(request.URL.Path)))
-	if len(r.seen) != r.breaks {
+	number := len(r.seen)
+	if r.writesOnly {
+		number = len(writesOf(r.seen))
+		if request.Method == http.MethodGet {
+			return false, false
+		}
+	}
+	if number != r.breaks {
 		return false, false
 	}
 	r.broke = true
@@ -81,20 +90,24 @@ func (r *requests) all() []string {
 
 // writes since the last reset.
 func (r *requests) writes() []string {
-	return slices.DeleteFunc(r.all(), func(s string) bool { return strings.HasPrefix(s, "GET ") })
+	return writesOf(r.all())
+}
+
+func writesOf(seen []string) []string {
+	return slices.DeleteFunc(slices.Clone(seen), func(s string) bool { return strings.HasPrefix(s, "GET ") })
 }
 
 func (r *requests) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen, r.breaks, r.broke = nil, 0, false
+	r.seen, r.breaks, r.broke, r.writesOnly = nil, 0, false, false
 }
 
 // breakRequest has the request with a number, from 1, fail before or after it is carried out.
 func (r *requests) breakRequest(number int, after bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen, r.breaks, r.after, r.broke = nil, number, after, false
+	r.seen, r.breaks, r.after, r.broke, r.writesOnly = nil, number, after, false, false
 }
 
 // hasBroken tells whether the request to break was made.

@@ -30,6 +30,7 @@ func TestALeafSecretHasItsFactsFromTheStart(t *testing.T) {
 	delete(secret.Annotations, "mtls-operator.io/bundle-hash")
 	want := map[string]string{
 		"mtls-operator.io/certificate":  "hello",
+		"mtls-operator.io/issued-by":    w.namespace + "/my-ca",
 		"mtls-operator.io/bundle-since": now,
 		"mtls-operator.io/issuer-since": now,
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -31,6 +33,8 @@ type Options struct {
 	Concurrency int
 	// Namespaces to work in; empty for all.
 	Namespaces []string
+	// MinPropagationDelay is the least rotation.propagationDelay that an MTLSAuthority may have.
+	MinPropagationDelay time.Duration
 	// Clock; the machine's when nil.
 	Clock clock.PassiveClock
 }
@@ -39,6 +43,7 @@ type Options struct {
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(certificatesv1.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
 	utilruntime.Must(metav1.AddMetaToScheme(scheme))
 	return scheme
@@ -76,6 +81,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := operator.watchCertificates(mgr, perController); err != nil {
 		return fmt.Errorf("set up the controller of MTLSCertificates: %w", err)
 	}
+	if err := operator.watchTrust(mgr, perController); err != nil {
+		return fmt.Errorf("set up the controller of trust bundles: %w", err)
+	}
 	return nil
 }
 
@@ -86,6 +94,9 @@ type operator struct {
 	issuer       *Issuer
 	authorities  *AuthorityReconciler
 	certificates *CertificateReconciler
+	trust        *TrustReconciler
+	rotations    *rotationMemories
+	turns        chan event.GenericEvent // certificates whose turn it is to be issued again
 }
 
 // newOperator puts the parts together; nothing runs yet.
@@ -94,6 +105,9 @@ func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*opera
 		options.Clock = clock.RealClock{}
 	}
 	if err := indexFields(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, fmt.Errorf("index fields: %w", err)
+	}
+	if err := indexTrust(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, fmt.Errorf("index fields: %w", err)
 	}
 	foreign, err := foreignSecrets(mgr, options.Namespaces)
@@ -110,12 +124,18 @@ func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*opera
 		clock:   options.Clock,
 		events:  mgr.GetEventRecorder("mtls-operator"),
 		options: options,
+
+		published: newPublished(mgr.GetRESTMapper()),
 	}
+	rotations, turns := newRotationMemories(), make(chan event.GenericEvent, 2*turnsAtATime)
 	return &operator{
 		options:      options,
 		foreign:      foreign,
 		issuer:       issuer,
-		authorities:  &AuthorityReconciler{shared: shared},
-		certificates: &CertificateReconciler{shared: shared, foreign: foreign, issuer: issuer},
+		authorities:  &AuthorityReconciler{shared: shared, issuer: issuer, rotations: rotations, wake: turns, batch: turnsAtATime},
+		certificates: &CertificateReconciler{shared: shared, foreign: foreign, issuer: issuer, rotations: rotations},
+		trust:        newTrustReconciler(shared),
+		rotations:    rotations,
+		turns:        turns,
 	}, nil
 }

@@ -70,6 +70,9 @@ func randomOf(secret *corev1.Secret) []string {
 		return nil
 	}
 	var all []string
+	if endorsement := secret.Annotations[v1alpha1.EndorsedByAnnotation]; endorsement != "" {
+		all = append(all, endorsement, "<endorsement of "+secret.Name+">")
+	}
 	for name, text := range map[string]string{
 		"serial number": pki.SerialNumber(certificates[0]),
 		"fingerprint":   pki.Fingerprint(certificates[0]),
@@ -135,10 +138,15 @@ func inconsistency(secret *corev1.Secret) string {
 	for _, root := range roots {
 		pool.AddCert(root)
 	}
+	intermediates := x509.NewCertPool()
+	for _, certificate := range certificates[1:] {
+		intermediates.AddCert(certificate)
+	}
 	_, err = certificates[0].Verify(x509.VerifyOptions{
-		Roots:       pool,
-		CurrentTime: certificates[0].NotBefore,
-		KeyUsages:   []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots:         pool,
+		Intermediates: intermediates,
+		CurrentTime:   certificates[0].NotBefore,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
 		return err.Error()

@@ -30,6 +30,8 @@ type shared struct {
 	clock   clock.PassiveClock
 	events  events.EventRecorder
 	options Options
+
+	published *published
 }
 
 // notice is an event: told to a person after the write it speaks of.
@@ -124,7 +126,8 @@ func describable(certificate *x509.Certificate) bool {
 }
 
 // certificateStatus describes an issued certificate.
-func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generation int64) *v1alpha1.CertificateStatus {
+func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generation int64, authority string,
+) *v1alpha1.CertificateStatus {
 	status := &v1alpha1.CertificateStatus{
 		SerialNumber:        pki.SerialNumber(certificate),
 		FingerprintSHA256:   pki.Fingerprint(certificate),
@@ -132,6 +135,7 @@ func certificateStatus(certificate *x509.Certificate, renewAt time.Time, generat
 		NotBefore:           metav1.NewTime(certificate.NotBefore),
 		NotAfter:            metav1.NewTime(certificate.NotAfter),
 		AuthorityGeneration: generation,
+		AuthorityUID:        authority,
 	}
 	if subject := pki.SubjectText(certificate); subject != "" {
 		status.Subject = new(strings.ToValidUTF8(subject[:min(len(subject), maxSubject)], ""))

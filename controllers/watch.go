@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,8 @@ const (
 	byAuthority      = "authority"      // MTLSCertificates by namespace/name of their authority; generation Secrets by its name
 	bySecretName     = "secretName"     // MTLSCertificates by the name of their Secret
 	byImportedSecret = "importedSecret" // MTLSAuthorities by the Secret they import
+	bySigner         = "signer"         // MTLSAuthorities by namespace/name of the one above
+	byIssuer         = "issuer"         // leaf Secrets by namespace/name of the authority that issued their certificate
 )
 
 func indexFields(ctx context.Context, indexer client.FieldIndexer) error {
@@ -40,7 +43,17 @@ func indexFields(ctx context.Context, indexer client.FieldIndexer) error {
 			return secretName(o.(*v1alpha1.MTLSCertificate))
 		}},
 		{&v1alpha1.MTLSAuthority{}, byImportedSecret, importedSecret},
+		{&v1alpha1.MTLSAuthority{}, bySigner, func(o client.Object) string {
+			authority := o.(*v1alpha1.MTLSAuthority)
+			if authority.Spec.SignedBy == nil {
+				return ""
+			}
+			return parentKey(authority).String()
+		}},
 		{&corev1.Secret{}, byAuthority, generationOf},
+		{&corev1.Secret{}, byIssuer, func(o client.Object) string {
+			return o.GetAnnotations()[v1alpha1.IssuedByAnnotation]
+		}},
 	} {
 		err := indexer.IndexField(ctx, index.object, index.name, func(o client.Object) []string {
 			if value := index.value(o); value != "" {
@@ -99,10 +112,8 @@ func generationNumber(secret client.Object) int64 {
 
 // certificatesOfSecret wakes the certificates that a Secret, ours or foreign, is of interest to.
 func (o *operator) certificatesOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
-	if secret, ok := object.(*corev1.Secret); ok {
-		if authority := generationOf(secret); authority != "" {
-			return o.certificatesOf(ctx, types.NamespacedName{Namespace: secret.Namespace, Name: authority})
-		}
+	if secret, ok := object.(*corev1.Secret); ok && generationOf(secret) != "" {
+		return nil // see certificatesOfCA
 	}
 	return o.find(ctx, &v1alpha1.MTLSCertificateList{},
 		client.InNamespace(object.GetNamespace()), client.MatchingFields{bySecretName: object.GetName()})
@@ -186,14 +197,25 @@ func specOrRequestChanged() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.RenewRequestedAtAnnotation))
 }
 
-// specOrMarkChanged passes what people change on an authority.
-func specOrMarkChanged() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.MadeForAnnotation))
+// specOrOrderChanged passes what people change on an authority.
+func specOrOrderChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.MadeForAnnotation,
+		v1alpha1.RotateRequestedAtAnnotation, v1alpha1.AbortAnnotation, v1alpha1.CompromisedAnnotation,
+		v1alpha1.IgnoreBlockersAnnotation, v1alpha1.AdoptRootAnnotation))
 }
 
-func annotationChanged(name string) predicate.Predicate {
+func annotationChanged(names ...string) predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
+		return slices.ContainsFunc(names, func(name string) bool {
+			return e.ObjectOld.GetAnnotations()[name] != e.ObjectNew.GetAnnotations()[name]
+		})
+	}}
+}
+
+// deletionChanged passes that an object is to be deleted.
+func deletionChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		return e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
 	}}
 }
 

@@ -228,7 +228,7 @@ func importedSecretThatComesLater(_ *testing.T, w *world) {
 	broken := secret.DeepCopy()
 	broken.Data["tls.key"] = []byte("?")
 	w.check(w.admin.Patch(w.ctx, broken, client.MergeFrom(secret)))
-	w.reports(authority, v1alpha1.ConditionStalled, v1alpha1.ReasonRotationNeeded)
+	w.reports(authority, v1alpha1.ConditionStalled, v1alpha1.ReasonImportedInvalid)
 }
 
 // selectsLabel has an authority permit the namespaces with a label.
@@ -289,9 +289,7 @@ func authorityDeletedAndNamespaceUnlabelled(_ *testing.T, w *world) {
 func authorityRestored(t *testing.T, w *world) {
 	authority := w.newAuthority("my-ca", marked(w.namespace, "my-ca"))
 	w.becomes(authority, v1alpha1.ReasonCALost)
-	secret, err := newGenerationSecret(authority, 1, newCA(t, "my-ca", w.clock.Now()), "v1:", w.clock.Now())
-	w.check(err)
-	w.create(secret)
+	w.create(firstGeneration(t, authority, w.clock.Now()))
 	w.becomes(authority, v1alpha1.ReasonSigning)
 
 	other := w.newAuthority("other", marked(w.namespace, "other"))

@@ -105,7 +105,7 @@ func (w *world) restart() {
 	w.operator, err = newOperator(ctx, mgr, Options{ClusterDomain: "cluster.local", Concurrency: 1, Clock: w.clock})
 	w.check(err)
 	w.told = &told{}
-	w.authorities.events, w.certificates.events = w.told, w.told
+	w.authorities.events, w.certificates.events, w.trust.events = w.told, w.told, w.told
 	w.client = mgr.GetClient()
 	for _, informers := range []interface {
 		Start(context.Context) error

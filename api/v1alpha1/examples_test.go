@@ -27,6 +27,7 @@ const (
 	serviceName = "must be the name of a Service: lower-case letters, digits and '-'"
 	qualified   = "every key must be a qualified name such as team or example.com/team"
 	notBoth     = "set selfSigned or imported, not both"
+	oneOfThree  = "set one of selfSigned, signedBy and imported"
 	leastLife   = "must be at least 10m, the least duration of a certificate"
 	placeholder = "{namespace} is the only placeholder there is"
 	aSecret     = "must be the name of a Secret"
@@ -41,7 +42,24 @@ var refusals = map[string]refusal{
 		kind: authority, name: long53, field: "metadata",
 		message: "name must be no more than 52 characters: the names of the authority's Secrets are made from it",
 	},
-	"selfSigned beside imported":               ca(`{imported: {secretName: a}}`, "spec.imported", notBoth),
+	"selfSigned beside imported": ca(`{imported: {secretName: a}}`, "spec.imported", notBoth),
+	"selfSigned beside signedBy": ca(`{signedBy: {name: a}}`, "spec.signedBy", oneOfThree),
+	"renewBefore of an imported authority": {
+		kind: authority, spec: `{selfSigned: null, imported: {secretName: a}, renewBefore: 24h}`, field: "spec.renewBefore",
+		message: "remove renewBefore: an imported authority is renewed by whoever made it",
+	},
+	"a selector of authorities with All": ca(`{allowedAuthorities: {from: All, selector: {}}}`,
+		"spec.allowedAuthorities.selector", "set selector together with from: Selector, and only then"),
+	"an authority above that can't be": {
+		kind: authority, spec: `{selfSigned: null, signedBy: {name: A_b}}`, field: "spec.signedBy.name", message: "must be the name of an MTLSAuthority",
+	},
+	"an authority above in a namespace that can't be": {
+		kind: authority, spec: `{selfSigned: null, signedBy: {name: a, namespace: a.b}}`, field: "spec.signedBy.namespace",
+		message: "must be the name of a namespace",
+	},
+	"a ConfigMap that can't be": ca(`{trustBundle: {configMap: {name: A_b, namespaceSelector: {}}}}`,
+		"spec.trustBundle.configMap.name",
+		"must be a name that a ConfigMap can have: lower-case letters, digits, '-' and '.'"),
 	"commonName of an imported authority":      own("commonName", `x`),
 	"subject of an imported authority":         own("subject", `{organizations: [x]}`),
 	"privateKey of an imported authority":      own("privateKey", `{type: RSA2048}`),

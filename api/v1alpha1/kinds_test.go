@@ -94,6 +94,7 @@ func TestDefaults(t *testing.T) {
 	want.PrivateKey = v1alpha1.PrivateKey{
 		Type: v1alpha1.KeyTypeDefault, RotationPolicy: v1alpha1.RotationAlways, Encoding: v1alpha1.EncodingPKCS8,
 	}
+	want.Reload = v1alpha1.ReloadWatch
 	want.DeletionPolicy = v1alpha1.DeletionDelete
 	c.Namespace, c.Name = namespace, "defaults"
 	if err := cluster.Create(t.Context(), c, client.DryRunAll); err != nil {

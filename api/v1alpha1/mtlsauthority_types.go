@@ -8,9 +8,12 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=mca,categories=mtls
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Stage",type=string,JSONPath=`.status.rotation.stage`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expires`
+// +kubebuilder:printcolumn:name="Progress",type=string,JSONPath=`.status.rotation.progress`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Blockers",type=integer,priority=1,JSONPath=`.status.rotation.blockerCount`
 // +kubebuilder:printcolumn:name="Stalled",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Stalled")].status`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",fieldPath=".metadata",message="name must be no more than 52 characters: the names of the authority's Secrets are made from it"
 type MTLSAuthority struct {
@@ -36,9 +39,11 @@ type MTLSAuthorityList struct {
 	Items           []MTLSAuthority `json:"items"`
 }
 
-// MTLSAuthoritySpec says what authority is wanted. Without selfSigned and imported it is selfSigned.
+// MTLSAuthoritySpec says what authority is wanted. Without selfSigned, signedBy and imported it is selfSigned.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.selfSigned) && has(self.imported))",fieldPath=".imported",message="set selfSigned or imported, not both"
+// +kubebuilder:validation:XValidation:rule="!(has(self.signedBy) && (has(self.selfSigned) || has(self.imported)))",fieldPath=".signedBy",message="set one of selfSigned, signedBy and imported"
+// +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.renewBefore)",fieldPath=".renewBefore",message="remove renewBefore: an imported authority is renewed by whoever made it"
 // +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.commonName)",fieldPath=".commonName",message="remove commonName: an imported authority has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.subject)",fieldPath=".subject",message="remove subject: an imported authority has its own"
 // +kubebuilder:validation:XValidation:rule="!has(self.imported) || !has(self.privateKey)",fieldPath=".privateKey",message="remove privateKey: an imported authority has its own"
@@ -51,6 +56,9 @@ type MTLSAuthoritySpec struct {
 	// selfSigned makes a root CA with a key of its own. This is what an authority is when nothing else is set.
 	// +optional
 	SelfSigned *SelfSigned `json:"selfSigned,omitempty"`
+	// signedBy makes an intermediate CA under another MTLSAuthority, whose maxPathLength must leave room for it.
+	// +optional
+	SignedBy *SignedBy `json:"signedBy,omitempty"`
 	// imported takes a CA that was made elsewhere.
 	// +optional
 	Imported *Imported `json:"imported,omitempty"`
@@ -70,6 +78,10 @@ type MTLSAuthoritySpec struct {
 	// duration is the life of one CA generation; 8760h when unset, at least 1h.
 	// +optional
 	Duration Duration `json:"duration,omitempty"`
+	// renewBefore is how long before the end of a CA generation the next one is prepared; a third of its life when unset,
+	// and at most that. In this time the new CA is delivered to everybody, then all certificates are issued again.
+	// +optional
+	RenewBefore Duration `json:"renewBefore,omitempty"`
 	// maxPathLength is how many CAs may stand between this one and a leaf; 0 when unset.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
@@ -81,6 +93,10 @@ type MTLSAuthoritySpec struct {
 	// allowedNamespaces says from which namespaces MTLSCertificates may refer to this authority. Unset: its own.
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+	// allowedAuthorities says from which namespaces MTLSAuthorities may be signed by this one. Unset: its own. Whoever has a CA
+	// under this one can sign for every name, whatever allowedNames says.
+	// +optional
+	AllowedAuthorities *AllowedNamespaces `json:"allowedAuthorities,omitempty"`
 	// allowedNames are patterns for what certificates from other namespaces may carry: DNS names, IP addresses or ranges,
 	// URIs, e-mail addresses, common names, and in the form "O=payments" organizations (likewise OU, C, ST and L).
 	// "{namespace}" stands for the namespace of the certificate. "*" stands for one label of a DNS name, or in a URI or
@@ -100,10 +116,72 @@ type MTLSAuthoritySpec struct {
 	// maxLeafDuration is the longest duration a certificate may ask for. Unset: no limit but the CA's own life.
 	// +optional
 	MaxLeafDuration Duration `json:"maxLeafDuration,omitempty"`
+	// rotation says how one CA generation is replaced by the next.
+	// +optional
+	Rotation *RotationSettings `json:"rotation,omitempty"`
+	// trustBundle says where the roots are published, beside the Secrets of the certificates.
+	// +optional
+	TrustBundle *TrustBundle `json:"trustBundle,omitempty"`
 }
 
 // SelfSigned has no settings of its own.
 type SelfSigned struct{}
+
+// SignedBy names the MTLSAuthority that signs a CA.
+type SignedBy struct {
+	// name of the MTLSAuthority.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of an MTLSAuthority"
+	Name string `json:"name,omitempty"`
+	// namespace of the MTLSAuthority; this one's own when unset. It must permit this one by allowedAuthorities.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be the name of a namespace"
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// RotationSettings say how one CA generation is replaced by the next.
+//
+// +kubebuilder:validation:MinProperties=1
+type RotationSettings struct {
+	// propagationDelay is how long a write takes to be in use everywhere; 5m when unset. It covers kubelet, which takes 60 s
+	// to 90 s to update a mounted Secret, and the time in which programs read their files again.
+	// +optional
+	PropagationDelay Duration `json:"propagationDelay,omitempty"`
+}
+
+// TrustBundle says where the roots of an authority are published.
+//
+// +kubebuilder:validation:MinProperties=1
+type TrustBundle struct {
+	// configMap writes the roots into a ConfigMap of each selected namespace.
+	// +optional
+	ConfigMap *TrustBundleConfigMap `json:"configMap,omitempty"`
+	// clusterTrustBundle publishes the roots as ClusterTrustBundles of signer
+	// "mtls-operator.io/<namespace>.<name of the authority>". Project them by this signerName: the names of the objects
+	// change with their content.
+	// +optional
+	ClusterTrustBundle *TrustBundleObject `json:"clusterTrustBundle,omitempty"`
+}
+
+// TrustBundleConfigMap says which ConfigMaps hold the roots, as ca.crt.
+type TrustBundleConfigMap struct {
+	// name of the ConfigMaps. One that exists and isn't the authority's is left alone.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be a name that a ConfigMap can have: lower-case letters, digits, '-' and '.'"
+	Name string `json:"name,omitempty"`
+	// namespaceSelector selects namespaces by their labels; an empty one selects all.
+	// +required
+	NamespaceSelector *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+}
+
+// TrustBundleObject has no settings of its own.
+type TrustBundleObject struct{}
 
 // Imported names a CA that was made elsewhere.
 type Imported struct {
@@ -204,7 +282,7 @@ type AllowedNamespaces struct {
 
 // MTLSAuthorityStatus is what the operator last saw and did.
 type MTLSAuthorityStatus struct {
-	// conditions are Ready and Stalled.
+	// conditions are Ready (it can sign now), Stalled (a person must act) and TrustDistributed (everybody has its roots).
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -229,15 +307,107 @@ type MTLSAuthorityStatus struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	TrustBundleHash string `json:"trustBundleHash,omitempty"`
+	// rotation tells how far the change from one CA generation to the next is.
+	// +optional
+	Rotation *RotationStatus `json:"rotation,omitempty"`
+	// nextRotationTime is when the next CA generation is prepared.
+	// +optional
+	NextRotationTime *metav1.Time `json:"nextRotationTime,omitempty"`
 }
 
 // GenerationRole is what a CA generation does.
 //
-// +kubebuilder:validation:Enum=Signing
+// +kubebuilder:validation:Enum=Next;Signing;Retiring
 type GenerationRole string
 
-// RoleSigning is the role of the generation that signs certificates.
-const RoleSigning GenerationRole = "Signing"
+// Values of GenerationRole.
+const (
+	// RoleNext: it is delivered to everybody, and doesn't sign yet.
+	RoleNext GenerationRole = "Next"
+	// RoleSigning: it signs.
+	RoleSigning GenerationRole = "Signing"
+	// RoleRetiring: it is still trusted, and goes once nobody needs it.
+	RoleRetiring GenerationRole = "Retiring"
+)
+
+// RotationStage is how far the change from one CA generation to the next is.
+//
+// +kubebuilder:validation:Enum=Stable;Distributing;Reissuing;Retiring;Lost
+type RotationStage string
+
+// Values of RotationStage.
+const (
+	// StageStable: one CA, and nothing to do.
+	StageStable RotationStage = "Stable"
+	// StageDistributing: the next CA is delivered to everybody, the present one signs.
+	StageDistributing RotationStage = "Distributing"
+	// StageReissuing: the new CA signs, and certificates of an older one are issued again.
+	StageReissuing RotationStage = "Reissuing"
+	// StageRetiring: no certificate of the older CA is left; it goes once this has reached everybody.
+	StageRetiring RotationStage = "Retiring"
+	// StageLost: no CA has a key. The next one is delivered; until everybody has it, nothing signs.
+	StageLost RotationStage = "Lost"
+)
+
+// RotationStatus tells how far a rotation is, and what it waits for.
+type RotationStatus struct {
+	// stage of the rotation.
+	// +required
+	Stage RotationStage `json:"stage,omitempty"`
+	// reason for the rotation, as generation Secrets record it in annotation mtls-operator.io/cause.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+	// message says what the rotation waits for, and what comes next.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// startedAt is when the newest generation was made.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// progress of the stage as "done/all": of those to whom the roots are delivered, or of the certificates.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	Progress string `json:"progress,omitempty"`
+	// nextStepTime is the earliest time of the next step, when only time is missing.
+	// +optional
+	NextStepTime *metav1.Time `json:"nextStepTime,omitempty"`
+	// blockerCount is how many blockers there are; blockers names the first ones.
+	// +optional
+	BlockerCount int32 `json:"blockerCount,omitempty"`
+	// blockers are what the next step waits for and what doesn't go away by itself.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Blockers []RotationBlocker `json:"blockers,omitempty"`
+}
+
+// RotationBlocker is an object that holds up a rotation.
+type RotationBlocker struct {
+	// kind of the object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Kind string `json:"kind,omitempty"`
+	// namespace of the object, unless it has none.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+	// name of the object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+	// message says why it holds up the rotation, and what to do.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
 
 // GenerationStatus describes one CA generation.
 type GenerationStatus struct {

@@ -132,11 +132,29 @@ type MTLSCertificateSpec struct {
 	// secretTemplate is added to the Secret.
 	// +optional
 	SecretTemplate *SecretTemplate `json:"secretTemplate,omitempty"`
+	// reload says whether the programs that mount the Secret read it again when it changes: Watch (when unset) or Restart.
+	// With Restart a change of CA waits until their containers were restarted.
+	// +optional
+	// +default="Watch"
+	Reload Reload `json:"reload,omitempty"`
 	// deletionPolicy says what happens to the Secret when this object is deleted: Delete (when unset) or Retain.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
+
+// Reload says how programs follow a change of their files.
+//
+// +kubebuilder:validation:Enum=Watch;Restart
+type Reload string
+
+// Values of Reload.
+const (
+	// ReloadWatch: they read the files again when these change, or every now and then.
+	ReloadWatch Reload = "Watch"
+	// ReloadRestart: they read them once, when they start.
+	ReloadRestart Reload = "Restart"
+)
 
 // AuthorityRef names an MTLSAuthority.
 type AuthorityRef struct {
@@ -314,4 +332,9 @@ type CertificateStatus struct {
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	AuthorityGeneration int64 `json:"authorityGeneration,omitempty"`
+	// authorityUID is the UID of the MTLSAuthority whose generation that is.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	AuthorityUID string `json:"authorityUID,omitempty"`
 }

@@ -58,9 +58,48 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonInUse: the authority is being deleted while certificates refer to it.
 	ReasonInUse = "InUse"
-	// ReasonRotationNeeded: the spec, the imported pair or a person who deleted the generation Secret asks for another CA
-	// than the one that signs. It goes on signing.
-	ReasonRotationNeeded = "RotationNeeded"
+	// ReasonRotationBlocked: half of the time is over in which a rotation waits for those who can't follow.
+	ReasonRotationBlocked = "RotationBlocked"
+	// ReasonImportedTooShort: the imported pair would end before the CA that it is to replace.
+	ReasonImportedTooShort = "ImportedTooShort"
+	// ReasonImportedClash: programs couldn't tell the imported CA from one that is in use.
+	ReasonImportedClash = "ImportedClash"
+	// ReasonTooManyGenerations: older generations are still needed, and the next has to wait for them.
+	ReasonTooManyGenerations = "TooManyGenerations"
+)
+
+// Reasons of condition Ready=False of an authority that is signed by another one.
+const (
+	// ReasonParentNotReady: the authority above cannot sign now, or isn't there, or doesn't permit this one.
+	ReasonParentNotReady = "ParentNotReady"
+	// ReasonParentRefuses: the CA above may not sign this one: its path length or its name constraints forbid it.
+	ReasonParentRefuses = "ParentRefuses"
+)
+
+// Reasons of events about a rotation, beside the causes that generation Secrets record.
+const (
+	// ReasonGenerationMade: the next CA generation was made and is delivered to everybody.
+	ReasonGenerationMade = "GenerationMade"
+	// ReasonGenerationSigns: the next CA generation signs from now on.
+	ReasonGenerationSigns = "GenerationSigns"
+	// ReasonGenerationWithdrawn: a CA generation doesn't sign any more, or never will.
+	ReasonGenerationWithdrawn = "GenerationWithdrawn"
+	// ReasonGenerationRetired: a CA generation isn't needed any more and isn't trusted from now on.
+	ReasonGenerationRetired = "GenerationRetired"
+	// ReasonRanOver: a rotation didn't wait for some who can't follow.
+	ReasonRanOver = "RanOver"
+)
+
+// Reasons of condition TrustDistributed.
+const (
+	// ReasonDistributed: everybody has all roots.
+	ReasonDistributed = "Distributed"
+	// ReasonDistributing: the roots are being delivered.
+	ReasonDistributing = "Distributing"
+	// ReasonConfigMapConflict: a ConfigMap of that name exists and isn't the authority's.
+	ReasonConfigMapConflict = "ConfigMapConflict"
+	// ReasonTrustBundleRejected: the API server refuses what would be published.
+	ReasonTrustBundleRejected = "TrustBundleRejected"
 )
 
 // Reasons to issue a certificate, in the order in which they are looked for. They are reasons of events and labels of

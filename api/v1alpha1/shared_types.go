@@ -67,3 +67,6 @@ const (
 	// ConditionStalled is True while nothing will change until a person acts.
 	ConditionStalled = "Stalled"
 )
+
+// ConditionTrustDistributed of an authority: everybody whom its roots are delivered to has all of them.
+const ConditionTrustDistributed = "TrustDistributed"

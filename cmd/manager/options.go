@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -63,6 +64,10 @@ var settings = []setting{
 	{
 		"kubeconfig", "FILE", "", "the cluster and who to be there; default: $KUBECONFIG, the pod's own, ~/.kube/config",
 		func(o *options, text string) error { o.kubeconfig = text; return nil },
+	},
+	{
+		"min-propagation-delay", "DURATION", "90s", "least propagationDelay to accept, see MTLSAuthority",
+		setMinPropagationDelay,
 	},
 	{
 		"leader-elect", "", "true", "work only while no other replica does; false: this is the only one",
@@ -189,6 +194,15 @@ func setClusterDomain(o *options, text string) error {
 		return errors.New("write a DNS name in lower case such as cluster.local, with no dot at its ends")
 	}
 	o.controllers.ClusterDomain = text
+	return nil
+}
+
+func setMinPropagationDelay(o *options, text string) error {
+	delay, err := time.ParseDuration(text)
+	if err != nil || delay < time.Second {
+		return errors.New("write a duration of at least 1s such as 90s")
+	}
+	o.controllers.MinPropagationDelay = delay
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,7 +15,7 @@ import (
 // defaults in a pod of namespace mtls-system.
 func defaults() options {
 	return options{
-		controllers:     controllers.Options{ClusterDomain: "cluster.local", Concurrency: 16},
+		controllers:     controllers.Options{ClusterDomain: "cluster.local", Concurrency: 16, MinPropagationDelay: 90 * time.Second},
 		metricsAddress:  ":8443",
 		probeAddress:    ":8081",
 		leaderElect:     true,
@@ -44,6 +45,9 @@ var accepted = map[string]struct {
 	"neither metrics nor probes": {
 		"--metrics-bind-address=0 --health-probe-bind-address=0",
 		func(o *options) { o.metricsAddress, o.probeAddress = "0", "0" },
+	},
+	"a shorter delay": {
+		"--min-propagation-delay=10s", func(o *options) { o.controllers.MinPropagationDelay = 10 * time.Second },
 	},
 	"a kubeconfig":                {"--kubeconfig=/root/it", func(o *options) { o.kubeconfig = "/root/it" }},
 	"leader election by switch":   {"--leader-elect", func(*options) {}},
@@ -82,6 +86,7 @@ const (
 	writeAddress     = `write host:port such as 127.0.0.1:8443, :port for all addresses, or 0 for none`
 	writeConcurrency = `write a whole number from 1 to 256`
 	writeDomain      = `write a DNS name in lower case such as cluster.local, with no dot at its ends`
+	writeDelay       = `write a duration of at least 1s such as 90s`
 	writeFormat      = `write json or text`
 	writeLevel       = `write error, info, debug, or a number from 0 to 5`
 	writeNames       = ` can't be a namespace: write names such as shop, split by commas and no space`
@@ -108,6 +113,8 @@ var refused = map[string]struct{ flag, value, want string }{
 	"metrics on a URL":                       {"metrics-bind-address", "https://localhost:8443", writeAddress},
 	"leader election perhaps":                {"leader-elect", "perhaps", writeSwitch},
 	"a namespace of the Lease that can't be": {"leader-election-namespace", "Mtls", writeNamespace},
+	"a delay that isn't one":                 {"min-propagation-delay", "soon", writeDelay},
+	"a delay of no time":                     {"min-propagation-delay", "0s", writeDelay},
 	"a log format that doesn't exist":        {"log-format", "xml", writeFormat},
 	"a log level that doesn't exist":         {"log-level", "warn", writeLevel},
 	"a log level at which keys are logged":   {"log-level", "8", writeLevel},

@@ -2,46 +2,18 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/internal/pki"
 )
 
-// Generation is one CA of an authority, as observed of its Secret.
-type Generation struct {
-	Number     int64
-	SecretName string
-	SecretUID  types.UID
-	Issuer     pki.Issuer
-	// Problem says why the Secret cannot be used, empty when it can; Issuer has no meaning then.
-	Problem string
-	// Activated: the fact that it may sign is recorded.
-	Activated bool
-	// SpecHash of the spec it was made from.
-	SpecHash string
-	// Deleting: somebody deleted the Secret; its finalizer holds it.
-	Deleting bool
-}
-
-// Signer is the generation that signs: the newest one that may. False when there is none.
-func Signer(generations []Generation) (Generation, bool) {
-	var signer Generation
-	for _, generation := range generations {
-		if generation.Activated && generation.Problem == "" && generation.Number > signer.Number {
-			signer = generation
-		}
-	}
-	return signer, signer.Number > 0
-}
-
 // ImportedPair is the CA in the Secret that a user keeps.
 type ImportedPair struct {
-	// Fingerprint of the CA's certificate, empty when there is none.
-	Fingerprint string
+	// Issuer is the CA there, zero when there is none.
+	Issuer pki.Issuer
 	// Missing: the Secret doesn't exist.
 	Missing bool
 	// Problem says why the pair cannot be a CA, empty when it can.
@@ -52,18 +24,23 @@ type ImportedPair struct {
 
 // AuthorityInput is everything Authority decides on.
 type AuthorityInput struct {
-	// Wish, or WishErr when the spec asks for something that cannot be.
-	Wish    AuthorityWish
-	WishErr error
-	// Imported is what stands in the Secret that Wish names, if it names one.
-	Imported    ImportedPair
-	Generations []Generation
+	RotationInput
+
 	// Known are the numbers that status speaks of.
 	Known []int64
+	// LostRoots are certificates of CAs whose Secrets are gone, found where they were delivered to.
+	LostRoots []LostRoot
 	// Restored: the object came out of a backup, see Restored.
 	Restored bool
 	// FirstSecret is the name of the Secret of generation 1.
 	FirstSecret string
+}
+
+// LostRoot is the certificate of a CA whose Secret is gone.
+type LostRoot struct {
+	// Number of its generation, 0 when that isn't known.
+	Number int64
+	Issuer pki.Issuer
 }
 
 // Verdict is a condition to report: a reason and a message. The zero value is the absence of one.
@@ -71,61 +48,88 @@ type Verdict struct{ Reason, Message string }
 
 // AuthorityPlan is what to do about one authority.
 type AuthorityPlan struct {
-	// Mint is the number of the generation to make, 0 for none.
-	Mint int64
+	RotationPlan
+
 	// Signer is the generation that signs, nil when there is none.
 	Signer *Generation
-	// NotReady says why the authority cannot sign. It is empty when there is a signer, or a generation is minted.
+	// Adopt is a lost root to keep trusting until its certificates were replaced, nil for none.
+	Adopt *LostRoot
+	// NotReady says why the authority cannot sign. It is empty when there is a signer, or the first generation is made.
 	NotReady Verdict
-	// Stalled says what a person must do, empty when there is nothing.
-	Stalled Verdict
-	// Next is when to decide again, zero when nothing changes with time alone.
-	Next time.Time
 }
 
-// Authority decides whether to make a CA, and what to tell about the one there is. A CA that can sign goes on signing
+// Authority decides what to do next for an authority, and what to tell about its CA. One that can sign goes on signing
 // whatever is wrong with the wish for another one.
 func Authority(in AuthorityInput, now time.Time) AuthorityPlan {
-	signer, found := Signer(in.Generations)
+	for _, known := range in.Known {
+		in.Highest = max(in.Highest, known)
+	}
+	if plan, lost := in.lost(); lost {
+		return plan
+	}
+	if len(in.Lineage.Live)+len(in.Lineage.Dead) > 0 || len(in.Known) > 0 || len(in.LostRoots) > 0 {
+		return in.withGenerations(now)
+	}
+	return in.first(now)
+}
+
+// lost is an authority without any generation of use, which had some.
+func (in AuthorityInput) lost() (AuthorityPlan, bool) {
 	switch {
-	case found:
-		return in.withSigner(signer, now)
-	case len(in.Generations) > 0:
-		return stalled(v1alpha1.ReasonCALost, in.unusable())
-	case len(in.Known) > 0:
-		return stalled(v1alpha1.ReasonCALost, fmt.Sprintf("the Secret of generation %d is gone. Restore it from a backup; "+
-			"or, to begin again with a CA that nobody trusts yet, delete this MTLSAuthority and make it anew", in.Known[0]))
+	case len(in.Lineage.Live)+len(in.Lineage.Dead) > 0:
+		return AuthorityPlan{}, false
+	case len(in.Lineage.Refused) > 0:
+		return stalled(v1alpha1.ReasonCALost, in.unusable()), true
 	case in.Restored:
 		return stalled(v1alpha1.ReasonCALost, fmt.Sprintf("this object was restored from a backup, and its CA's Secret, %q "+
 			"unless that name was taken, isn't here. Restore it with its labels and annotations; or, to begin with a CA that "+
-			"nobody trusts yet, remove annotation %s", in.FirstSecret, v1alpha1.MadeForAnnotation))
-	case in.WishErr != nil:
-		return stalled(v1alpha1.ReasonInvalidSpec, in.WishErr.Error())
-	case in.Imported.Missing:
-		return stalled(v1alpha1.ReasonImportedSecretNotFound, fmt.Sprintf("spec.imported.secretName: Secret %q doesn't exist "+
-			"in this namespace. Create it with the CA's certificate as tls.crt and its key as tls.key", in.Wish.ImportedSecret))
-	case in.Imported.Problem != "":
-		plan := stalled(v1alpha1.ReasonImportedInvalid, fmt.Sprintf("spec.imported.secretName: Secret %q: %s",
-			in.Wish.ImportedSecret, in.Imported.Problem))
-		plan.Next = soonest(now, in.Imported.Begins)
-		return plan
-	default:
-		return AuthorityPlan{Mint: 1}
+			"nobody trusts yet, remove annotation %s", in.FirstSecret, v1alpha1.MadeForAnnotation)), true
 	}
+	return AuthorityPlan{}, false
 }
 
-func (in AuthorityInput) withSigner(signer Generation, now time.Time) AuthorityPlan {
-	plan := AuthorityPlan{Signer: &signer, Stalled: in.rotationWish(signer)}
+// first makes the first generation, which nobody has to trust before it signs.
+func (in AuthorityInput) first(now time.Time) AuthorityPlan {
+	r := rotation{RotationInput: in.RotationInput, now: now, plan: &RotationPlan{}}
+	if verdict := r.unfit(); verdict.Reason != "" {
+		plan := AuthorityPlan{RotationPlan: *r.plan, NotReady: verdict}
+		if in.Parent == nil || verdict != in.Parent.NotReady { // a parent is waited for
+			plan.Stalled = verdict
+		}
+		return plan
+	}
+	plan := AuthorityPlan{RotationPlan: *r.plan}
+	plan.Step = Step{
+		Kind: StepMint, Number: in.Lineage.Free(in.Highest), Cause: v1alpha1.CauseInitial,
+		RotateServed: in.Orders.Rotate,
+	}
+	if in.Wish.ImportedSecret != "" {
+		plan.Step.CauseID = in.Imported.Issuer.Fingerprint()
+	}
+	return plan
+}
+
+func (in AuthorityInput) withGenerations(now time.Time) AuthorityPlan {
+	plan := AuthorityPlan{RotationPlan: Rotation(in.RotationInput, now)}
 	if in.WishErr != nil {
 		plan.Stalled = Verdict{v1alpha1.ReasonInvalidSpec, in.WishErr.Error()}
+	} else if plan.Stalled.Reason == "" {
+		plan.Stalled = in.pairProblem()
 	}
+	signer, found := in.Lineage.Signer()
+	if !found {
+		return in.withoutSigner(plan)
+	}
+	plan.Signer = &signer
 	validity := signer.Issuer.Validity()
-	plan.Next = soonest(now, validity.NotBefore, validity.NotAfter.Add(time.Second), in.Imported.Begins)
+	plan.Next = soonest(now, plan.Next, validity.NotBefore, validity.NotAfter.Add(time.Second), in.Imported.Begins)
 	switch {
 	case now.After(validity.NotAfter):
-		plan.NotReady = Verdict{v1alpha1.ReasonCAExpired, fmt.Sprintf("the CA of generation %d ended at %s. Make another "+
-			"MTLSAuthority and refer to it", signer.Number, validity.NotAfter.Format(time.RFC3339))}
-		plan.Stalled = plan.NotReady
+		plan.NotReady = Verdict{v1alpha1.ReasonCAExpired, fmt.Sprintf("the CA of generation %d ended at %s", signer.Number,
+			validity.NotAfter.Format(time.RFC3339))}
+		if plan.Step.Kind == "" && plan.Stalled.Reason == "" {
+			plan.Stalled = plan.NotReady
+		}
 	case now.Before(validity.NotBefore):
 		plan.NotReady = Verdict{v1alpha1.ReasonCANotYetValid, fmt.Sprintf("the CA of generation %d begins at %s",
 			signer.Number, validity.NotBefore.Format(time.RFC3339))}
@@ -133,41 +137,63 @@ func (in AuthorityInput) withSigner(signer Generation, now time.Time) AuthorityP
 	return plan
 }
 
-// rotationWish tells what asks for another CA than the signer.
-func (in AuthorityInput) rotationWish(signer Generation) Verdict {
-	var wishes []string
-	if strings.HasPrefix(signer.SpecHash, specHashVersion) && signer.SpecHash != in.Wish.Hash {
-		wishes = append(wishes, "the spec no longer describes it")
+// withoutSigner: keys were lost. What they signed stays trusted while another CA takes their place.
+func (in AuthorityInput) withoutSigner(plan AuthorityPlan) AuthorityPlan {
+	plan.NotReady = Verdict{v1alpha1.ReasonCALost, "the Secret with the CA's key is gone. Another CA is delivered to everybody " +
+		"and signs after that; until then no certificate is issued. Those there are stay valid. If you have a backup of the " +
+		"Secret, apply it with kubectl apply: then it signs again at once"}
+	if unmarked, found := in.unmarked(); found {
+		plan.NotReady.Message = fmt.Sprintf("Secret %q lacks annotation %s, which says that its CA may sign. It signs again once "+
+			"everybody is seen to trust it; until then no certificate is issued. Those there are stay valid", unmarked.SecretName,
+			v1alpha1.ActivatedAtAnnotation)
 	}
-	if in.Imported.Fingerprint != "" && in.Imported.Fingerprint != signer.Issuer.Fingerprint() {
-		wishes = append(wishes, fmt.Sprintf("Secret %q holds another CA", in.Wish.ImportedSecret))
+	for i := range in.LostRoots {
+		if in.adoptable(in.LostRoots[i]) {
+			plan.Adopt, plan.Step = &in.LostRoots[i], Step{}
+			return plan
+		}
 	}
-	if in.Imported.Problem != "" {
-		wishes = append(wishes, fmt.Sprintf("Secret %q: %s", in.Wish.ImportedSecret, in.Imported.Problem))
-	}
-	if signer.Deleting {
-		wishes = append(wishes, fmt.Sprintf("Secret %q was deleted and is held by its finalizer", signer.SecretName))
-	}
-	if len(wishes) == 0 {
+	return plan
+}
+
+// unmarked is the generation that is to sign when nothing is lost but the record that it may.
+func (in AuthorityInput) unmarked() (Generation, bool) {
+	next, found := in.Lineage.Next()
+	gone := slices.ContainsFunc(in.Known, func(number int64) bool {
+		_, live := in.Lineage.Find(number)
+		return !live
+	})
+	keyless := slices.ContainsFunc(in.Lineage.Live, func(g Generation) bool { return g.Keyless })
+	return next, found && next.Cause != v1alpha1.CauseLost && !gone && !keyless && len(in.LostRoots) == 0
+}
+
+// adoptable: what was retired isn't trusted again, and what is there already isn't lost.
+func (in AuthorityInput) adoptable(lost LostRoot) bool {
+	there := slices.Concat(in.Lineage.Live, in.Lineage.Dead)
+	return !in.Lineage.Retired.Has(lost.Number) && !slices.ContainsFunc(there, func(g Generation) bool {
+		return g.Number == lost.Number || g.Issuer.Fingerprint() == lost.Issuer.Fingerprint()
+	})
+}
+
+// pairProblem tells of an imported pair that couldn't replace the CA that was imported from it.
+func (in AuthorityInput) pairProblem() Verdict {
+	if in.Imported.Problem == "" {
 		return Verdict{}
 	}
-	return Verdict{v1alpha1.ReasonRotationNeeded, fmt.Sprintf("generation %d goes on signing although %s. To change the CA, "+
-		"make another MTLSAuthority and refer to it; to keep this one, undo the change",
-		signer.Number, strings.Join(wishes, " and "))}
+	return Verdict{v1alpha1.ReasonImportedInvalid, fmt.Sprintf("spec.imported.secretName: Secret %q: %s. The CA that was imported "+
+		"goes on signing", in.Wish.ImportedSecret, in.Imported.Problem)}
 }
 
 func (in AuthorityInput) unusable() string {
-	problems := make([]string, len(in.Generations))
-	for i, generation := range in.Generations {
+	problems := make([]string, len(in.Lineage.Refused))
+	for i, generation := range in.Lineage.Refused {
 		problems[i] = fmt.Sprintf("Secret %q: %s", generation.SecretName, generation.Problem)
-		if generation.Problem == "" {
-			problems[i] = fmt.Sprintf("Secret %q lacks annotation %s", generation.SecretName, v1alpha1.ActivatedAtAnnotation)
-		}
 	}
+	slices.Sort(problems)
 	return strings.Join(problems, "; ") + ". Restore what is missing from a backup"
 }
 
 func stalled(reason, message string) AuthorityPlan {
 	verdict := Verdict{reason, message}
-	return AuthorityPlan{NotReady: verdict, Stalled: verdict}
+	return AuthorityPlan{NotReady: verdict, RotationPlan: RotationPlan{Stalled: verdict}}
 }

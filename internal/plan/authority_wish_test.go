@@ -94,6 +94,36 @@ func TestAnAuthorityWishIsRefused(t *testing.T) {
 			v1alpha1.MTLSAuthoritySpec{AllowedNamespaces: badSelector, Imported: &v1alpha1.Imported{SecretName: "x"}},
 			map[string]string{"allowedNamespaces.selector": `"Near"`},
 		},
+		"with a renewal that is none": {
+			v1alpha1.MTLSAuthoritySpec{RenewBefore: "soon"}, map[string]string{"renewBefore": "2160h or 1h30m"},
+		},
+		"with a propagation delay that is none": {
+			delays("soon"), map[string]string{"rotation.propagationDelay": "2160h or 1h30m"},
+		},
+		"with less time than kubelet takes": {
+			delays("89s"), map[string]string{"rotation.propagationDelay": "is 89s: must be at least 1m30s, which kubelet may take"},
+		},
+		"with less time than kubelet takes, imported": {
+			v1alpha1.MTLSAuthoritySpec{
+				Imported: &v1alpha1.Imported{SecretName: "x"}, Rotation: &v1alpha1.RotationSettings{PropagationDelay: "0s"},
+			}, map[string]string{"rotation.propagationDelay": "is 0s: must be at least 1m30s"},
+		},
+		"with a life too short for a rotation": {
+			v1alpha1.MTLSAuthoritySpec{Duration: "1h", Rotation: &v1alpha1.RotationSettings{PropagationDelay: "5m1s"}},
+			map[string]string{"duration": "leaves 20m0s for a rotation, which needs 20m4s, four times rotation.propagationDelay"},
+		},
+		"with a renewal too late for a rotation": {
+			v1alpha1.MTLSAuthoritySpec{RenewBefore: "19m59s"},
+			map[string]string{"renewBefore": "leaves 19m59s for a rotation, which needs 20m0s"},
+		},
+		"with a selector for the roots that cannot be read": {
+			v1alpha1.MTLSAuthoritySpec{TrustBundle: &v1alpha1.TrustBundle{ConfigMap: &v1alpha1.TrustBundleConfigMap{
+				Name: "x", NamespaceSelector: badSelector.Selector,
+			}}}, map[string]string{"trustBundle.configMap.namespaceSelector": `"Near"`},
+		},
+		"with a selector of authorities that cannot be read": {
+			v1alpha1.MTLSAuthoritySpec{AllowedAuthorities: badSelector}, map[string]string{"allowedAuthorities.selector": `"Near"`},
+		},
 		"with everything wrong, telling it all": {
 			v1alpha1.MTLSAuthoritySpec{
 				Duration: "1y", MaxLeafDuration: "1y", AllowedNamespaces: badSelector, MaxPathLength: new(int32(9)),
@@ -105,12 +135,73 @@ func TestAnAuthorityWishIsRefused(t *testing.T) {
 		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			wish, err := plan.NewAuthorityWish(authority(c.spec))
+			wish, err := plan.NewAuthorityWish(authority(c.spec), leastDelay)
 			wantFields(t, err, c.want)
 			if wish.Hash != "" {
 				t.Errorf("a wish comes with the error: %+v", wish)
 			}
 		})
+	}
+}
+
+func delays(delay v1alpha1.Duration) v1alpha1.MTLSAuthoritySpec {
+	return v1alpha1.MTLSAuthoritySpec{Rotation: &v1alpha1.RotationSettings{PropagationDelay: delay}}
+}
+
+func TestTheRotationOfAWish(t *testing.T) {
+	parent := &v1alpha1.SignedBy{Name: "root"}
+	for sentence, c := range map[string]struct {
+		spec        v1alpha1.MTLSAuthoritySpec
+		delay       time.Duration
+		renewBefore time.Duration
+		signedBy    string
+	}{
+		"by default":                 {v1alpha1.MTLSAuthoritySpec{}, 5 * time.Minute, 0, "/"},
+		"with an empty setting":      {delays(""), 5 * time.Minute, 0, "/"},
+		"with the shortest delay":    {delays("90s"), 90 * time.Second, 0, "/"},
+		"with just enough of a life": {v1alpha1.MTLSAuthoritySpec{Duration: "1h"}, 5 * time.Minute, 0, "/"},
+		"with just enough before":    {v1alpha1.MTLSAuthoritySpec{RenewBefore: "20m"}, 5 * time.Minute, 20 * time.Minute, "/"},
+		"with more than a life":      {v1alpha1.MTLSAuthoritySpec{RenewBefore: "9000h"}, 5 * time.Minute, 9000 * time.Hour, "/"},
+		"under another authority":    {v1alpha1.MTLSAuthoritySpec{SignedBy: parent}, 5 * time.Minute, 0, "pki/root"},
+		"under another authority, elsewhere": {
+			v1alpha1.MTLSAuthoritySpec{SignedBy: &v1alpha1.SignedBy{Namespace: "shop", Name: "root"}}, 5 * time.Minute, 0, "shop/root",
+		},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			got := authorityWish(t, c.spec)
+			if got.PropagationDelay != c.delay || got.RenewBefore != c.renewBefore || got.SignedBy.String() != c.signedBy {
+				t.Errorf("delay %s, renewBefore %s, signed by %s", got.PropagationDelay, got.RenewBefore, got.SignedBy)
+			}
+		})
+	}
+}
+
+// A rotation that is under way goes on at its pace while the spec is wrong.
+func TestAWrongWishHasAPropagationDelay(t *testing.T) {
+	for text, want := range map[v1alpha1.Duration]time.Duration{
+		"10m": 10 * time.Minute, "": 5 * time.Minute, "soon": 5 * time.Minute, "1s": 5 * time.Minute,
+	} {
+		spec := delays(text)
+		spec.Duration = "1y"
+		got, err := plan.NewAuthorityWish(authority(spec), leastDelay)
+		if err == nil || got.PropagationDelay != want {
+			t.Errorf("with %q it is %s, want %s: %v", text, got.PropagationDelay, want, err)
+		}
+	}
+}
+
+// To write out the namespace that is meant anyway doesn't ask for another CA.
+func TestTheNamespaceOfAParentIsItsOwnWhenUnset(t *testing.T) {
+	hash := func(namespace string) string {
+		return authorityWish(t, v1alpha1.MTLSAuthoritySpec{SignedBy: &v1alpha1.SignedBy{Name: "root", Namespace: namespace}}).Hash
+	}
+	if hash("") != hash("pki") || hash("") == hash("shop") {
+		t.Errorf("unset %s, its own %s, another %s", hash(""), hash("pki"), hash("shop"))
+	}
+	spec := &v1alpha1.SignedBy{Name: "root", Namespace: "pki"}
+	authorityWish(t, v1alpha1.MTLSAuthoritySpec{SignedBy: spec})
+	if spec.Namespace != "pki" {
+		t.Error("the spec was changed")
 	}
 }
 
@@ -140,6 +231,11 @@ func TestTheHashOfASpecIsForEver(t *testing.T) {
 			v1alpha1.MTLSAuthoritySpec{Imported: &v1alpha1.Imported{SecretName: "corp-ca"}},
 			`{"imported":true}`,
 			"0537f0a38e6b84ba12ff2f1817b8c28c86591d04ff9787a11027c7b7c1397235",
+		},
+		{
+			v1alpha1.MTLSAuthoritySpec{SignedBy: &v1alpha1.SignedBy{Name: "root"}},
+			`{"signedBy":{"name":"root"}}`,
+			"2b96d5cc717cb51bf658b21a1db2cbb0fc2528603f092a7c0fcca58a4e5fc558",
 		},
 		{
 			v1alpha1.MTLSAuthoritySpec{CommonName: "<a&b>"},
@@ -182,17 +278,22 @@ func TestWhichFieldsAskForAnotherCA(t *testing.T) {
 		asks  bool
 	}
 	samples := map[string]sample{
-		"SelfSigned":        {&v1alpha1.SelfSigned{}, false}, // it is what no choice means
-		"Imported":          {&v1alpha1.Imported{SecretName: "x"}, true},
-		"CommonName":        {"x", true},
-		"Subject":           {&v1alpha1.Subject{Localities: []v1alpha1.Text{"Mainz"}}, true},
-		"PrivateKey":        {&v1alpha1.AuthorityPrivateKey{Type: v1alpha1.KeyTypeDefault}, true}, // unset is not its default
-		"Duration":          {v1alpha1.Duration("8760h"), false},
-		"MaxPathLength":     {new(int32(0)), true},
-		"NameConstraints":   {&v1alpha1.NameConstraints{Excluded: &v1alpha1.NameConstraintSet{DNSDomains: []string{"x"}}}, true},
-		"AllowedNamespaces": {&v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}, false},
-		"AllowedNames":      {[]string{"x"}, false},
-		"MaxLeafDuration":   {v1alpha1.Duration("24h"), false},
+		"SelfSigned":         {&v1alpha1.SelfSigned{}, false}, // it is what no choice means
+		"Imported":           {&v1alpha1.Imported{SecretName: "x"}, true},
+		"CommonName":         {"x", true},
+		"Subject":            {&v1alpha1.Subject{Localities: []v1alpha1.Text{"Mainz"}}, true},
+		"PrivateKey":         {&v1alpha1.AuthorityPrivateKey{Type: v1alpha1.KeyTypeDefault}, true}, // unset is not its default
+		"Duration":           {v1alpha1.Duration("8760h"), false},
+		"MaxPathLength":      {new(int32(0)), true},
+		"NameConstraints":    {&v1alpha1.NameConstraints{Excluded: &v1alpha1.NameConstraintSet{DNSDomains: []string{"x"}}}, true},
+		"AllowedNamespaces":  {&v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}, false},
+		"AllowedNames":       {[]string{"x"}, false},
+		"MaxLeafDuration":    {v1alpha1.Duration("24h"), false},
+		"SignedBy":           {&v1alpha1.SignedBy{Name: "x"}, true},
+		"RenewBefore":        {v1alpha1.Duration("720h"), false},
+		"Rotation":           {&v1alpha1.RotationSettings{PropagationDelay: "10m"}, false},
+		"TrustBundle":        {&v1alpha1.TrustBundle{ConfigMap: &v1alpha1.TrustBundleConfigMap{Name: "x"}}, false},
+		"AllowedAuthorities": {&v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}, false},
 	}
 	unset := authorityWish(t, v1alpha1.MTLSAuthoritySpec{}).Hash
 	seen := map[string]string{unset: "an empty spec"}

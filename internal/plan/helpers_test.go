@@ -29,6 +29,8 @@ const (
 	day           = 24 * time.Hour
 	year          = 365 * day
 	clusterDomain = "cluster.local"
+	// leastDelay is the least propagation delay that is accepted.
+	leastDelay = 90 * time.Second
 )
 
 // tb is what testing.TB and rapid.T have in common.
@@ -135,7 +137,7 @@ func (c *cluster) pass(now time.Time) plan.LeafPlan {
 	case p.Issue:
 		c.issue(p, now)
 	case p.DeliverTrust && c.in.Secret != nil:
-		c.in.Secret.Bundle, c.in.Secret.BundleSince = c.in.Issuer.Bundle().PEM(), p.BundleSince
+		c.in.Secret.Bundle, c.in.Secret.BundleSince = c.roots().PEM(), p.BundleSince
 	}
 	return p
 }
@@ -150,13 +152,21 @@ func (c *cluster) issue(p plan.LeafPlan, now time.Time) {
 	}
 	c.in.Secret = &plan.LeafSecret{
 		Certificate: pki.EncodeCertificates(slices.Concat([]*x509.Certificate{leaf}, c.in.Issuer.Sent())...),
-		Bundle:      c.in.Issuer.Bundle().PEM(),
+		Bundle:      c.roots().PEM(),
 		Key:         plan.KeyState(wish.KeyEncoding),
 		RenewServed: wish.RenewToken,
 		BundleSince: p.BundleSince,
 		IssuerSince: p.IssuerSince,
 	}
 	c.issued = append(c.issued, life{now, leaf.NotAfter})
+}
+
+// roots to deliver.
+func (c *cluster) roots() pki.Bundle {
+	if c.in.Bundle.Len() > 0 {
+		return c.in.Bundle
+	}
+	return c.in.Issuer.Bundle()
 }
 
 // leaf in the Secret.

@@ -16,9 +16,17 @@ import (
 // LeafInput is everything Leaf decides on.
 type LeafInput struct {
 	// UID of the MTLSCertificate: it spreads renewals that would otherwise be due together.
-	UID    types.UID
-	Wish   Wish
+	UID  types.UID
+	Wish Wish
+	// Issuer is the generation that signs.
 	Issuer pki.Issuer
+	// Bundle is the roots that everybody is to trust; the issuer's when it is empty.
+	Bundle pki.Bundle
+	// Others are the generations that are trusted beside the issuer, while one CA is replaced by another.
+	Others []Generation
+	// Turn: a certificate that one of the others signed is to be replaced now. They have their turns one after the other, so
+	// that those who need a certificate at once don't wait for all of them.
+	Turn bool
 	// Secret is nil when there is none.
 	Secret *LeafSecret
 }
@@ -41,12 +49,22 @@ type LeafPlan struct {
 	IssuerSince, BundleSince time.Time
 	// Signed: the certificate in the Secret was signed by the issuer.
 	Signed bool
+	// On is the other generation that signed the certificate that the Secret holds, nil when none did.
+	On *Generation
 	// Certificate that the Secret holds, nil when it holds none.
 	Certificate *x509.Certificate
 	// RenewAt is when Certificate is renewed, zero when it cannot be under this issuer.
 	RenewAt time.Time
 	// Next is when to decide again, zero when nothing changes with time alone.
 	Next time.Time
+}
+
+// Generation that signed the certificate that the Secret holds, of which signer is the one that signs now.
+func (p LeafPlan) Generation(signer Generation) (Generation, bool) {
+	if p.On != nil {
+		return *p.On, true
+	}
+	return signer, p.Signed
 }
 
 // Leaf decides whether to issue, and when to look again.
@@ -59,6 +77,7 @@ func Leaf(in LeafInput, now time.Time) LeafPlan {
 			break
 		}
 	}
+	plan.Signed, plan.On = leaf.signed, leaf.on
 	plan.ReuseKey = plan.Issue && in.Wish.KeepKey && leaf.keyType == in.Wish.KeyType
 	plan.schedule(in, now)
 	plan.recordFacts(in, leaf, now)
@@ -70,6 +89,7 @@ type observed struct {
 	certificate *x509.Certificate
 	sent        []*x509.Certificate // what follows certificate in tls.crt
 	signed      bool                // by the issuer: verified once, since it costs more than all the rest
+	on          *Generation         // of the others that signed it, else nil
 	keyType     pki.KeyType         // of a key that fits, else empty
 	problem     string              // why it cannot be read
 }
@@ -87,10 +107,31 @@ func (in LeafInput) observe() observed {
 		sent:        certificates[1:],
 		signed:      in.Issuer.Issued(certificates[0]),
 	}
+	if !leaf.signed {
+		leaf.on = in.other(leaf.certificate)
+	}
 	if _, fits := in.Secret.Key.Encoding(); fits {
 		leaf.keyType, _ = pki.KeyTypeOf(leaf.certificate.PublicKey)
 	}
 	return leaf
+}
+
+// other is the newest of the other generations that signed a certificate, nil when none did.
+func (in LeafInput) other(certificate *x509.Certificate) *Generation {
+	for i := len(in.Others) - 1; i >= 0; i-- {
+		if in.Others[i].Issuer.Issued(certificate) {
+			return &in.Others[i]
+		}
+	}
+	return nil
+}
+
+// bundle is the roots to deliver.
+func (in LeafInput) bundle() pki.Bundle {
+	if in.Bundle.Len() == 0 {
+		return in.Issuer.Bundle()
+	}
+	return in.Bundle
 }
 
 // leafChecks are the reasons to issue, in the order in which they are told: the first that applies. hit returns the
@@ -137,6 +178,8 @@ func keyMismatch(in LeafInput, _ observed, _ time.Time) string {
 
 func issuerChanged(in LeafInput, leaf observed, _ time.Time) string {
 	switch {
+	case leaf.on != nil && !in.Turn:
+		return ""
 	case !leaf.signed:
 		return fmt.Sprintf("the certificate wasn't signed by %q", pki.SubjectText(in.Issuer.Certificate()))
 	case !slices.EqualFunc(leaf.sent, in.Issuer.Sent(), (*x509.Certificate).Equal):
@@ -197,12 +240,12 @@ func latest(a, b time.Time) time.Time {
 // recordFacts keeps the times recorded before where nothing changed.
 func (p *LeafPlan) recordFacts(in LeafInput, leaf observed, now time.Time) {
 	p.IssuerSince, p.BundleSince = now, now
-	p.DeliverTrust = in.Secret == nil || !bytes.Equal(in.Secret.Bundle, in.Issuer.Bundle().PEM())
+	p.DeliverTrust = in.Secret == nil || !bytes.Equal(in.Secret.Bundle, in.bundle().PEM())
 	if in.Secret == nil {
 		return
 	}
-	p.Signed = leaf.signed
-	if p.Signed && !in.Secret.IssuerSince.IsZero() {
+	sameIssuer := leaf.signed || leaf.on != nil && !p.Issue
+	if sameIssuer && !in.Secret.IssuerSince.IsZero() {
 		p.IssuerSince = in.Secret.IssuerSince
 	}
 	if !p.DeliverTrust && !in.Secret.BundleSince.IsZero() {

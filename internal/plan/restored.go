@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
@@ -22,4 +23,10 @@ func Restored(authority metav1.Object) bool {
 
 func anyOfItsName(authority metav1.Object) string {
 	return authority.GetNamespace() + "/" + authority.GetName() + "/"
+}
+
+// IsOrWas tells whether the UID is that of the authority, or of the one whose mark it came out of a backup with.
+func IsOrWas(authority metav1.Object, uid types.UID) bool {
+	return uid != "" && (uid == authority.GetUID() ||
+		authority.GetAnnotations()[v1alpha1.MadeForAnnotation] == anyOfItsName(authority)+string(uid))
 }

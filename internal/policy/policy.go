@@ -24,9 +24,18 @@ import (
 // own namespace always may. namespaceLabels are the labels of that namespace, nil when they aren't known. The error says
 // that the authority's selector cannot be read.
 func Permits(authority *v1alpha1.MTLSAuthority, namespace string, namespaceLabels map[string]string) (bool, error) {
-	allowed := authority.Spec.AllowedNamespaces
+	return permits("allowedNamespaces", authority.Namespace, authority.Spec.AllowedNamespaces, namespace, namespaceLabels)
+}
+
+// PermitsAuthorities tells the same of the MTLSAuthorities of a namespace, which this one would sign.
+func PermitsAuthorities(authority *v1alpha1.MTLSAuthority, namespace string, namespaceLabels map[string]string) (bool, error) {
+	return permits("allowedAuthorities", authority.Namespace, authority.Spec.AllowedAuthorities, namespace, namespaceLabels)
+}
+
+func permits(field, own string, allowed *v1alpha1.AllowedNamespaces, namespace string, namespaceLabels map[string]string,
+) (bool, error) {
 	switch {
-	case namespace == authority.Namespace:
+	case namespace == own:
 		return true, nil
 	case allowed == nil:
 		return false, nil
@@ -37,7 +46,7 @@ func Permits(authority *v1alpha1.MTLSAuthority, namespace string, namespaceLabel
 	}
 	selector, err := metav1.LabelSelectorAsSelector(allowed.Selector)
 	if err != nil {
-		return false, fmt.Errorf("spec.allowedNamespaces.selector cannot be read: %w", err)
+		return false, fmt.Errorf("spec.%s.selector cannot be read: %w", field, err)
 	}
 	// A selector such as "!restricted" selects what has no labels. Not knowing the labels is not having none.
 	if namespaceLabels == nil && !selector.Empty() {

@@ -1,0 +1,118 @@
+package controllers
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
+)
+
+// maxDepth bounds how many authorities stand above one another, since two could name each other.
+const maxDepth = 9
+
+// lineage is the CA generations of an authority, from the cache.
+func (s shared) lineage(ctx context.Context, authority *v1alpha1.MTLSAuthority) (plan.Lineage, error) {
+	secrets, err := s.generationSecrets(ctx, client.ObjectKeyFromObject(authority))
+	if err != nil {
+		return plan.Lineage{}, err
+	}
+	return lineageOf(authority, secrets), nil
+}
+
+// generationSecrets are the Secrets of an authority's generations, from the cache. They must not be changed.
+func (s shared) generationSecrets(ctx context.Context, authority types.NamespacedName) ([]corev1.Secret, error) {
+	secrets := &corev1.SecretList{}
+	err := s.List(ctx, secrets, client.InNamespace(authority.Namespace),
+		client.MatchingFields{byAuthority: authority.Name}, client.UnsafeDisableDeepCopy)
+	return secrets.Items, err
+}
+
+func lineageOf(authority *v1alpha1.MTLSAuthority, secrets []corev1.Secret) plan.Lineage {
+	generations := make([]plan.Generation, len(secrets))
+	for i := range secrets {
+		generations[i] = observedGeneration(&secrets[i])
+	}
+	known := make([]string, len(authority.Status.Generations))
+	for i, generation := range authority.Status.Generations {
+		known[i] = generation.FingerprintSHA256
+	}
+	name := client.ObjectKeyFromObject(authority).String()
+	return plan.NewLineage(plan.Accept(name, generations, known))
+}
+
+// trust is what certificates of an authority are delivered with: its generations, and the roots.
+type trust struct {
+	lineage plan.Lineage
+	roots   pki.Bundle
+}
+
+// trustOf an authority. One that is signed by another has the roots of that one, which change without it.
+func (s shared) trustOf(ctx context.Context, authority *v1alpha1.MTLSAuthority) (trust, error) {
+	lineage, err := s.lineage(ctx, authority)
+	if err != nil {
+		return trust{}, err
+	}
+	roots, err := s.roots(ctx, authority, lineage, maxDepth)
+	return trust{lineage, roots}, err
+}
+
+func (s shared) roots(ctx context.Context, authority *v1alpha1.MTLSAuthority, lineage plan.Lineage, depth int,
+) (pki.Bundle, error) {
+	if authority.Spec.SignedBy == nil || depth == 0 {
+		return lineage.Bundle(), nil
+	}
+	key, above := parentKey(authority), &v1alpha1.MTLSAuthority{}
+	if err := s.Get(ctx, key, above); err != nil {
+		return lineage.Bundle(), client.IgnoreNotFound(err) // deleted: what it signed stays as good as it is
+	}
+	aboveLineage, err := s.lineage(ctx, above)
+	if err != nil {
+		return pki.Bundle{}, err
+	}
+	if len(aboveLineage.Live) == 0 {
+		return lineage.Bundle(), nil
+	}
+	roots, err := s.roots(ctx, above, aboveLineage, depth-1)
+	return roots.Union(lineage.BundleBeside(key.String())), err
+}
+
+// trustBundle is trustOf in parts.
+func (s shared) trustBundle(ctx context.Context, authority *v1alpha1.MTLSAuthority) (pki.Bundle, plan.Lineage, error) {
+	found, err := s.trustOf(ctx, authority)
+	return found.roots, found.lineage, err
+}
+
+// parentKey is the authority above one that is signed by another.
+func parentKey(authority *v1alpha1.MTLSAuthority) types.NamespacedName {
+	key := types.NamespacedName{Namespace: authority.Spec.SignedBy.Namespace, Name: authority.Spec.SignedBy.Name}
+	if key.Namespace == "" {
+		key.Namespace = authority.Namespace
+	}
+	return key
+}
+
+// below are the authorities under one, at any depth, from the cache. They must not be changed.
+func (s shared) below(ctx context.Context, authority types.NamespacedName) ([]*v1alpha1.MTLSAuthority, error) {
+	var all []*v1alpha1.MTLSAuthority
+	seen := map[types.NamespacedName]bool{authority: true}
+	for queue := []types.NamespacedName{authority}; len(queue) > 0; queue = queue[1:] {
+		children := &v1alpha1.MTLSAuthorityList{}
+		err := s.List(ctx, children, client.MatchingFields{bySigner: queue[0].String()}, client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return nil, err
+		}
+		for i := range children.Items {
+			child := &children.Items[i]
+			if key := client.ObjectKeyFromObject(child); !seen[key] {
+				seen[key] = true
+				all, queue = append(all, child), append(queue, key)
+			}
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,324 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/pki"
+)
+
+const (
+	// kubeletLag is how long kubelet takes at most, by default, to update a mounted Secret: its sync period of a minute and
+	// the jitter on it.
+	kubeletLag = 90 * time.Second
+	// clockSkew between machines that is nothing to wonder about.
+	clockSkew = time.Minute
+	// namedBlockers bounds the names in a message.
+	namedBlockers = 3
+)
+
+// gate is how far one of the two conditions is that a rotation hangs on.
+type gate struct {
+	id        Gate
+	done, all int
+	// objects are as they must be: all the rest is time, and who can't follow.
+	objects bool
+	open    bool
+	// at is when it opens if nothing changes, zero when more than time is missing; again when time changes something.
+	at, again time.Time
+	wantsPods bool
+	blockers  []Blocker
+	// ranOver are blockers that are waited for no longer.
+	ranOver []Blocker
+	waiting string
+	// since when blockers are waited for, until the deadline.
+	since, deadline time.Time
+}
+
+// gateA is what a generation waits for before it signs: everybody trusts it, has done so long enough for all that copies
+// and caches, and it can sign for everybody.
+func (r *rotation) gateA(x Generation) gate {
+	emergency := r.Orders.Compromised.Has(r.signer.Number)
+	times := newTimes(r.delay(emergency))
+	deadline := latest(r.deadlineOf(r.deliverer()), x.Made.Add(2*times.delay)) // one that comes late has its time too
+	late := !r.now.Before(deadline)
+	g := gate{id: Gate{StepActivate, x.Number}, since: x.Made, deadline: deadline}
+	g.override(emergency || r.Orders.IgnoreBlockers.Has(x.Number) || late)
+	var waiting, stuck []Blocker
+	for i := range r.Consumers {
+		c := &r.Consumers[i]
+		g.all++
+		switch {
+		case c.holds(x.Number):
+			g.done++
+			times.add(c.bundleSince(x), r.now)
+			if leaf := c.Leaf; leaf != nil && leaf.Refused != "" {
+				stuck = append(stuck, c.blocker(fmt.Sprintf("generation %d can't issue its certificate: %s", x.Number, leaf.Refused)))
+			}
+		case c.Problem != "":
+			stuck = append(stuck, c.blocker(c.Problem))
+		default:
+			waiting = append(waiting, c.blocker(fmt.Sprintf("it doesn't have generation %d yet", x.Number)))
+		}
+	}
+	for _, child := range r.Children {
+		if child.Refused != "" {
+			stuck = append(stuck, child.blocker(fmt.Sprintf("generation %d can't sign it: %s", x.Number, child.Refused)))
+		}
+	}
+	g.block(stuck...)
+	if late {
+		g.block(waiting...)
+		waiting = nil
+		if last := deadline.Add(times.delay); times.at.After(last) { // of who is deleted and made anew all the time
+			times.at = last
+		}
+	}
+	g.objects = len(waiting) == 0 && len(g.blockers) == 0
+	g.waiting = fmt.Sprintf("generation %d is delivered to everybody, and signs after that", x.Number)
+	r.settle(&g, times, latest(x.Issuer.Validity().NotBefore.Add(pki.Backdate), times.at),
+		func(c *Consumer) time.Time { return c.bundleSince(x) })
+	return g
+}
+
+// gateB is what a generation waits for before it goes: nothing that it signed is in use any more.
+func (r *rotation) gateB(y Generation) gate {
+	g := gate{id: Gate{StepRetire, y.Number}, since: r.signer.Activated, deadline: y.end().Add(time.Second)}
+	if r.now.After(y.end()) {
+		g.open, g.objects = true, true // it verifies nothing any more
+		return g
+	}
+	g.again = g.deadline
+	emergency := r.Orders.Compromised.Has(y.Number)
+	g.override(emergency || r.Orders.IgnoreBlockers.Has(y.Number))
+	times := newTimes(r.delay(emergency))
+	// Since then it signs nothing: when another one began to, or when it was withdrawn and the one before it signs again.
+	replaced := latest(r.signer.Activated, y.Withdrawn)
+	// What it signed counts as the next one's if that has its key, and is nobody's if that one never signs.
+	same := r.next.Number > 0 && r.next.Issuer.SameIdentity(y.Issuer)
+	waiting, stuck := 0, []Blocker(nil)
+	for i := range r.Consumers {
+		c := &r.Consumers[i]
+		switch {
+		case c.Missing && c.issuerSince(replaced) != always:
+			stuck = append(stuck, c.blocker("it doesn't exist any more, and pods still have what was in it"))
+		case c.Leaf == nil:
+		case !c.on(y.Number, r.now) && !(same && c.on(r.next.Number, r.now)):
+			times.add(c.issuerSince(replaced), r.now)
+		case c.Leaf.Kept != "":
+			g.again = soonest(r.now, g.again, c.Leaf.Ends.Add(time.Second))
+			stuck = append(stuck, c.blocker(fmt.Sprintf("its certificate of generation %d is valid until %s and isn't issued again: %s",
+				y.Number, c.Leaf.Ends.UTC().Format(time.RFC3339), c.Leaf.Kept)))
+		default:
+			waiting++
+		}
+	}
+	for _, child := range r.Children {
+		if (child.On != y.Number && !(same && child.On == r.next.Number)) || r.now.After(child.Ends) {
+			continue
+		}
+		g.again = soonest(r.now, g.again, child.Ends.Add(time.Second))
+		if held := child.Held; held != "" || g.deadline.IsZero() {
+			stuck = append(stuck, child.blocker(fmt.Sprintf("its generation %d was signed by generation %d, and its own rotation "+
+				"waits: %s", child.Number, y.Number, held)))
+			continue
+		}
+		waiting++
+	}
+	g.block(stuck...)
+	g.objects = waiting == 0 && len(g.blockers) == 0
+	g.waiting = fmt.Sprintf("generation %d goes once its last certificate was replaced everywhere", y.Number)
+	r.settle(&g, times, times.at, func(c *Consumer) time.Time { return c.issuerSince(replaced) })
+	return g
+}
+
+// settle decides whether a gate is open whose objects were looked at: enough time has gone by, on the clock and as this
+// process saw it, and no pod is left behind.
+func (r *rotation) settle(g *gate, times times, at time.Time, since func(*Consumer) time.Time) {
+	if !g.objects {
+		return
+	}
+	held := r.Held[g.id]
+	if missing := times.held() - held; missing > 0 {
+		at = latest(at, r.now.Add(missing))
+	}
+	if at.After(r.now) {
+		g.at = at
+		g.waiting = fmt.Sprintf("%s has to reach all pods: next step from %s on", what[g.id.Opens], at.UTC().Format(time.RFC3339))
+		return
+	}
+	if r.Pods == nil {
+		g.wantsPods = true
+		g.waiting = "looks for pods that can't follow"
+		return
+	}
+	stuck := r.stuckPods(since, times.delay, g)
+	g.block(stuck...)
+	g.open = len(g.blockers) == 0
+	if !g.open {
+		g.waiting = "waits for " + blockersText(g.blockers)
+		g.again = soonest(r.now, g.again, r.now.Add(times.delay))
+	}
+}
+
+var what = map[StepKind]string{StepActivate: "the new CA", StepRetire: "the last certificate"}
+
+// stuckPods are those that still have what was there before the change.
+func (r *rotation) stuckPods(since func(*Consumer) time.Time, delay time.Duration, g *gate) []Blocker {
+	consumers := make(map[ConsumerRef]*Consumer, len(r.Consumers))
+	for i := range r.Consumers {
+		if since(&r.Consumers[i]) != always { // else there was nothing before
+			consumers[r.Consumers[i].ConsumerRef] = &r.Consumers[i]
+		}
+	}
+	reload := func(ref ConsumerRef) (v1alpha1.Reload, bool) {
+		if c, found := consumers[ref]; found {
+			return c.Reload, true
+		}
+		return "", false
+	}
+	changed := func(ref ConsumerRef) time.Time {
+		return r.firstSight(g.id, since(consumers[ref]))
+	}
+	var all []Blocker
+	for _, view := range r.Pods {
+		if blocker, stuck := Stuck(view, PodUses(view.Pod, reload), changed, delay, r.now); stuck {
+			all = append(all, blocker)
+			g.again = soonest(r.now, g.again, blocker.Until)
+		}
+	}
+	return all
+}
+
+// firstSight is when a change happened or, when that isn't known, when this process saw it first.
+func (r *rotation) firstSight(id Gate, since time.Time) time.Time {
+	if since.IsZero() || since.After(r.now.Add(clockSkew)) {
+		return r.now.Add(-r.Held[id]).Truncate(time.Second)
+	}
+	return since
+}
+
+// override has what can't follow be named, and not waited for.
+func (g *gate) override(yes bool) {
+	if yes {
+		g.deadline = time.Time{}
+	}
+}
+
+// block adds what can't follow.
+func (g *gate) block(all ...Blocker) {
+	if g.deadline.IsZero() {
+		g.ranOver = append(g.ranOver, all...)
+		return
+	}
+	g.blockers = append(g.blockers, all...)
+}
+
+// deliverer is the generation whose end bounds how long the next one may wait: the signer, or when none signs the newest
+// there is.
+func (r *rotation) deliverer() Generation {
+	if r.signer.Number > 0 {
+		return r.signer
+	}
+	for _, g := range slices.Backward(r.Lineage.Live) {
+		if g.Number != r.next.Number {
+			return g
+		}
+	}
+	return r.next
+}
+
+// deadlineOf a generation is when it's too late to wait any longer for those who can't follow: everybody else would fail
+// with them when it ends. It isn't in the first half of the time that the rotation has.
+func (r *rotation) deadlineOf(g Generation) time.Time {
+	end := g.end()
+	margin := max(g.life()/10, longestRenewBefore(r.Consumers)+4*r.Wish.PropagationDelay)
+	half := end.Add(-r.renewBefore(g) / 2)
+	return latest(end.Add(-margin), half)
+}
+
+// delay is how long a write takes to be in use everywhere. When others have the key no program is waited for, kubelet is.
+func (r *rotation) delay(emergency bool) time.Duration {
+	if emergency {
+		return min(r.Wish.PropagationDelay, kubeletLag)
+	}
+	return r.Wish.PropagationDelay
+}
+
+// times is when the last of several changes will be in use everywhere.
+type times struct {
+	delay   time.Duration
+	at      time.Time
+	unknown bool // of one it isn't known when it happened
+}
+
+func newTimes(delay time.Duration) times { return times{delay: delay} }
+
+// always is the time of a change for those who never had anything else.
+var always = time.Unix(0, 0)
+
+// add a change at a time. One that isn't known, or is ahead of the clock, is counted from when this process saw it first.
+func (t *times) add(since, now time.Time) {
+	if since.IsZero() || since.After(now.Add(clockSkew)) {
+		t.unknown = true
+		return
+	}
+	t.at = latest(t.at, since.Add(t.delay))
+}
+
+// held is for how long this process must have seen the changes: on its own clock, which no step of the machine's clock and
+// no other leader's clock can shorten.
+func (t *times) held() time.Duration {
+	if t.unknown {
+		return t.delay
+	}
+	return min(t.delay, kubeletLag)
+}
+
+// bundleSince is since when the consumer holds a generation; always, when it was made for an object that is younger.
+func (c *Consumer) bundleSince(x Generation) time.Time {
+	if c.bornAfter(x.Made) {
+		return always
+	}
+	return c.BundleSince
+}
+
+// issuerSince is since when its certificate is of the generation it is; always, when it was made for an object that is
+// younger than the time from which on the generation before signed nothing.
+func (c *Consumer) issuerSince(replaced time.Time) time.Time {
+	switch {
+	case c.bornAfter(replaced):
+		return always
+	case c.Leaf != nil:
+		return c.Leaf.Since
+	case c.Missing && c.Kind == ConsumerSecret:
+		return time.Time{} // it had one
+	default:
+		return always
+	}
+}
+
+func (c *Consumer) blocker(message string) Blocker {
+	return Blocker{Kind: string(c.Kind), Namespace: c.Namespace, Name: c.Name, Message: message, Yields: true}
+}
+
+func (c Child) blocker(message string) Blocker {
+	namespace, name, _ := strings.Cut(c.Authority, "/")
+	return Blocker{Kind: "MTLSAuthority", Namespace: namespace, Name: name, Message: message, Yields: true}
+}
+
+// blockersText names the first blockers and counts the others.
+func blockersText(all []Blocker) string {
+	names := make([]string, 0, namedBlockers+1)
+	for i, b := range all {
+		if i == namedBlockers {
+			names = append(names, fmt.Sprintf("%d more", len(all)-i))
+			break
+		}
+		names = append(names, strings.TrimPrefix(fmt.Sprintf("%s %s/%s", b.Kind, b.Namespace, b.Name), "/"))
+	}
+	return strings.Join(names, ", ")
+}
