@@ -118,20 +118,23 @@ func (r *rotation) renewalDue() wanted {
 	}
 }
 
-// due is when the generation after this one is prepared. Whoever made an imported CA renews it; and a CA that ends with the
-// one above it gains nothing by being renewed before that one is.
+// due is when the generation after this one is prepared. Whoever made an imported CA renews it. A CA that ends with the one
+// above it gains nothing by being renewed; while that one is replaced, it is waited for, but not for ever.
 func (r *rotation) due(g Generation) (time.Time, bool) {
 	if g.Number == 0 || r.Wish.ImportedSecret != "" {
 		return time.Time{}, false
 	}
+	before := r.renewBefore(g)
 	if r.Parent != nil {
-		gain := g.life() / gainFraction
-		mayGain := r.Parent.NotReady.Reason == "" && !r.Parent.Rotating && r.Parent.Signer.Validity().NotAfter.Sub(g.end()) >= gain
-		if !mayGain {
+		gains := r.Parent.Signer.Validity().NotAfter.Sub(g.end()) >= g.life()/gainFraction
+		if r.Parent.NotReady.Reason != "" || !gains {
 			return time.Time{}, false
 		}
+		if r.Parent.Rotating {
+			before /= 2
+		}
 	}
-	return g.end().Add(-r.renewBefore(g)), true
+	return g.end().Add(-before), true
 }
 
 // renewBefore is how long before its end a generation is replaced: what was asked for, at most a third of its life.

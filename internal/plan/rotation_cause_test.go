@@ -178,6 +178,9 @@ func TestTheParentHasAnotherCA(t *testing.T) {
 		"before the child is due":         {func(s *scene, f *family) { s.Parent.Signer = f.cas[2].Issuer() }, due, "ParentRotated"},
 		"the same one, and it is due":     {func(*scene, *family) {}, due, "RenewalDue"},
 		"and it is due while it rotates":  {func(s *scene, _ *family) { s.Parent.Rotating = true }, due, ""},
+		"and it rotates until the CA's end is near": {
+			func(s *scene, _ *family) { s.Parent.Rotating = true }, due.Add(noon.Add(caLife).Sub(due) / 2), "RenewalDue",
+		},
 		"none, and the CA ends with that": {func(s *scene, f *family) { f.shorten(s) }, due, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
