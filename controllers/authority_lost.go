@@ -24,18 +24,7 @@ func (r *AuthorityReconciler) observeLost(ctx context.Context, pass *authorityPa
 	if signs || waits || len(pass.input.Known)+int(pass.input.Highest) == 0 || pass.authority.Spec.SignedBy != nil {
 		return nil
 	}
-	search := lostSearch{known: map[string]int64{}, found: map[string]bool{}}
-	for _, generation := range pass.authority.Status.Generations {
-		search.known[generation.FingerprintSHA256] = generation.Number
-	}
-	for _, fingerprint := range strings.Split(pass.authority.Annotations[v1alpha1.AdoptRootAnnotation], ",") {
-		if fingerprint = strings.ToLower(strings.TrimSpace(fingerprint)); fingerprint != "" {
-			search.known[fingerprint] += 0
-		}
-	}
-	for _, generation := range slices.Concat(pass.input.Lineage.Live, pass.input.Lineage.Dead) {
-		search.found[generation.Issuer.Fingerprint()] = true
-	}
+	search := newLostSearch(pass)
 	below, err := r.below(ctx, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
@@ -47,6 +36,21 @@ func (r *AuthorityReconciler) observeLost(ctx context.Context, pass *authorityPa
 	}
 	pass.input.LostRoots = search.roots
 	return nil
+}
+
+// knownRoots are the fingerprints that status tells of or that a person named, with the numbers of their generations: 0 where
+// that isn't known.
+func knownRoots(authority *v1alpha1.MTLSAuthority) map[string]int64 {
+	known := map[string]int64{}
+	for _, generation := range authority.Status.Generations {
+		known[generation.FingerprintSHA256] = generation.Number
+	}
+	for fingerprint := range strings.SplitSeq(authority.Annotations[v1alpha1.AdoptRootAnnotation], ",") {
+		if fingerprint = strings.ToLower(strings.TrimSpace(fingerprint)); fingerprint != "" {
+			known[fingerprint] += 0
+		}
+	}
+	return known
 }
 
 // searchAuthority looks for lost roots with the certificates of an authority, and with its own generations when it is one
@@ -82,6 +86,14 @@ type lostSearch struct {
 	known map[string]int64 // numbers by fingerprint; 0 where the number isn't known
 	found map[string]bool
 	roots []plan.LostRoot
+}
+
+func newLostSearch(pass *authorityPass) lostSearch {
+	search := lostSearch{known: knownRoots(pass.authority), found: map[string]bool{}}
+	for _, generation := range slices.Concat(pass.input.Lineage.Live, pass.input.Lineage.Dead) {
+		search.found[generation.Issuer.Fingerprint()] = true
+	}
+	return search
 }
 
 // searchSecret looks for lost roots in the Secret of a certificate.

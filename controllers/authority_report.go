@@ -170,7 +170,7 @@ func rotationStatus(decision plan.AuthorityPlan) *v1alpha1.RotationStatus {
 		Stage:        decision.Stage,
 		Reason:       decision.Cause,
 		Message:      cutTo(maxBlockerText, decision.Message),
-		BlockerCount: int32(min(len(decision.Blockers), 1<<30)), //nolint:gosec // bounded
+		BlockerCount: new(int32(min(len(decision.Blockers), 1<<30))),
 	}
 	if decision.All > 0 {
 		status.Progress = fmt.Sprintf("%d/%d", decision.Done, decision.All)

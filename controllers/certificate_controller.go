@@ -105,7 +105,7 @@ func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) err
 		return err
 	}
 	pass.remember(pass.secret, r.clock.Now())
-	if err = r.findTrust(ctx, pass); err != nil {
+	if err := r.findTrust(ctx, pass); err != nil {
 		return err
 	}
 	if pass.wish, err = plan.NewWish(pass.certificate, r.options.ClusterDomain); err != nil {

@@ -166,7 +166,8 @@ func (s shared) permits(ctx context.Context, authority *v1alpha1.MTLSAuthority, 
 }
 
 // namespaceLabels are the labels of a namespace, when they matter and may be read.
-func (s shared) namespaceLabels(ctx context.Context, allowed *v1alpha1.AllowedNamespaces, name string) (map[string]string, error) {
+func (s shared) namespaceLabels(ctx context.Context, allowed *v1alpha1.AllowedNamespaces, name string,
+) (map[string]string, error) {
 	if !selects(allowed) || len(s.options.Namespaces) > 0 {
 		return nil, nil
 	}
@@ -178,7 +179,8 @@ func (s shared) namespaceLabels(ctx context.Context, allowed *v1alpha1.AllowedNa
 // blindness of an operator that may not read the labels of namespaces, told to who would wait for them to count.
 func (s shared) blindness(authority *v1alpha1.MTLSAuthority) string {
 	everyNamespace := &metav1.LabelSelector{} // which takes no labels
-	if len(s.options.Namespaces) == 0 || !selects(authority.Spec.AllowedNamespaces) || equal(authority.Spec.AllowedNamespaces.Selector, everyNamespace) {
+	allowed := authority.Spec.AllowedNamespaces
+	if len(s.options.Namespaces) == 0 || !selects(allowed) || equal(allowed.Selector, everyNamespace) {
 		return ""
 	}
 	return ". spec.allowedNamespaces permits no other namespace: this operator serves some namespaces only (--namespaces) and " +

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -236,7 +237,7 @@ func held(child *v1alpha1.MTLSAuthority) string {
 	switch {
 	case stalled != nil && stalled.Status == metav1.ConditionTrue:
 		return cut(stalled.Message)
-	case rotation != nil && rotation.BlockerCount > 0:
+	case rotation != nil && ptr.Deref(rotation.BlockerCount, 0) > 0:
 		return rotation.Message
 	}
 	return ""

@@ -176,7 +176,8 @@ func TestDeletingTheSecretOfACAIsARequestAndNotItsEnd(t *testing.T) {
 	w.reconcileAuthority(authority)
 	w.wantReady(authority, "True", v1alpha1.ReasonSigning, "generation 1 signs")
 	w.wantCondition(authority, v1alpha1.ConditionStalled, "False", v1alpha1.ReasonProgressing, "nobody needs to act")
-	if rotation := authority.Status.Rotation; rotation.Stage != v1alpha1.StageDistributing || rotation.Reason != v1alpha1.CauseDeleted {
+	rotation := authority.Status.Rotation
+	if rotation.Stage != v1alpha1.StageDistributing || rotation.Reason != v1alpha1.CauseDeleted {
 		t.Errorf("the rotation is %+v, want one because of the deletion", rotation)
 	}
 	for range 2 { // a process that has the key, and one that doesn't
@@ -201,7 +202,8 @@ func TestALostCAIsReplacedAndIsUsedAgainWhenItsSecretIsRestored(t *testing.T) {
 		w.reconcileAuthority(authority)
 		w.wantReady(authority, "False", v1alpha1.ReasonCALost, "the CA's key is gone|kubectl apply")
 		w.wantCondition(authority, v1alpha1.ConditionStalled, "False", v1alpha1.ReasonProgressing, "goes on by itself")
-		if all := authority.Status.Generations; len(all) != 2 || all[0].Role != v1alpha1.RoleRetiring || all[1].Role != v1alpha1.RoleNext {
+		all := authority.Status.Generations
+		if len(all) != 2 || all[0].Role != v1alpha1.RoleRetiring || all[1].Role != v1alpha1.RoleNext {
 			t.Errorf("process %s tells of %v", process, all)
 		}
 		w.renewalDue(web)

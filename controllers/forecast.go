@@ -36,7 +36,8 @@ func Forecast(ctx context.Context, mgr ctrl.Manager, options Options, authority 
 	return operator.authorities.forecast(ctx, authority, until)
 }
 
-func (r *AuthorityReconciler) forecast(ctx context.Context, key types.NamespacedName, until time.Duration) ([]plan.Moment, error) {
+func (r *AuthorityReconciler) forecast(ctx context.Context, key types.NamespacedName, until time.Duration,
+) ([]plan.Moment, error) {
 	pass := &authorityPass{authority: &v1alpha1.MTLSAuthority{}, memory: r.rotations.of(key)}
 	if err := r.Get(ctx, key, pass.authority); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
@@ -90,7 +91,7 @@ func collectRotation(out chan<- prometheus.Metric, rotation *v1alpha1.RotationSt
 	for _, stage := range rotationStages {
 		out <- gauge(rotationStageDesc, boolean(rotation.Stage == stage), namespace, name, string(stage))
 	}
-	out <- gauge(rotationBlockersDesc, float64(rotation.BlockerCount), namespace, name)
+	out <- gauge(rotationBlockersDesc, float64(ptr.Deref(rotation.BlockerCount, 0)), namespace, name)
 	if rotation.Stage != v1alpha1.StageStable {
 		collectTime(out, rotationStartDesc, rotation.StartedAt, namespace, name)
 		collectTime(out, rotationNextStepDesc, rotation.NextStepTime, namespace, name)

@@ -66,7 +66,7 @@ func inRotation() *listReader {
 				},
 				NextRotationTime: &due,
 				Rotation: &v1alpha1.RotationStatus{
-					Stage: v1alpha1.StageDistributing, StartedAt: &started, NextStepTime: &step, BlockerCount: 17,
+					Stage: v1alpha1.StageDistributing, StartedAt: &started, NextStepTime: &step, BlockerCount: new(int32(17)),
 				},
 			},
 		}},

@@ -271,7 +271,8 @@ func TestTheConditionsDuringARotation(t *testing.T) {
 	r.later(6 * time.Second)
 	r.reconcileAuthority(r.authority)
 	want(v1alpha1.StageStable, "True", v1alpha1.ReasonDistributed)
-	if got := meta.FindStatusCondition(r.authority.Status.Conditions, v1alpha1.ConditionReady); !got.LastTransitionTime.Equal(&before) {
+	after := meta.FindStatusCondition(r.authority.Status.Conditions, v1alpha1.ConditionReady)
+	if !after.LastTransitionTime.Equal(&before) {
 		t.Error("Ready changed meanwhile")
 	}
 }

@@ -54,7 +54,7 @@ func (r *rotating) calm() {
 		before := len(r.requests.writes())
 		again := r.attempt(r.authorities.Reconcile, r.authority)
 		for _, certificate := range r.certificates {
-			again = r.attempt(r.world.operator.certificates.Reconcile, certificate) || again
+			again = r.attempt(r.operator.certificates.Reconcile, certificate) || again
 		}
 		r.wantConsistentSecrets()
 		if !again && len(r.requests.writes()) == before {

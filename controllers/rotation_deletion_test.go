@@ -140,7 +140,8 @@ func TestTwoProcessesMakeOneGeneration(t *testing.T) {
 	r.ask("now")
 	second.eventually("the other process hears of the request", func() bool {
 		cached := &v1alpha1.MTLSAuthority{}
-		return second.client.Get(r.ctx, keyOf(r.authority), cached) == nil && cached.Annotations[v1alpha1.RotateRequestedAtAnnotation] != ""
+		err := second.client.Get(r.ctx, keyOf(r.authority), cached)
+		return err == nil && cached.Annotations[v1alpha1.RotateRequestedAtAnnotation] != ""
 	})
 	one, other := r.begins(r.authority, plan.StepMint), second.begins(r.authority, plan.StepMint)
 	r.check(one())

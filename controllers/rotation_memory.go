@@ -97,10 +97,10 @@ type rotationMemory struct {
 }
 
 // holding is for how long the gates have held.
-func (m *rotationMemory) holding(clock clock.PassiveClock) map[plan.Gate]time.Duration {
+func (m *rotationMemory) holding(ticks clock.PassiveClock) map[plan.Gate]time.Duration {
 	held := make(map[plan.Gate]time.Duration, len(m.held))
 	for gate, since := range m.held {
-		held[gate] = clock.Since(since)
+		held[gate] = ticks.Since(since)
 	}
 	return held
 }

@@ -93,8 +93,8 @@ var parentRows = []authorityRow{
 	},
 	{
 		sentence: "the authority above is elsewhere and permits nobody", reason: v1alpha1.ReasonParentNotReady,
-		spec:    signedBy("default", "root"),
-		message: `spec.signedBy: there is no MTLSAuthority "default/root" that signs authorities|spec.allowedAuthorities`, waits: true,
+		spec: signedBy("default", "root"), waits: true,
+		message: `spec.signedBy: there is no MTLSAuthority "default/root" that signs authorities|spec.allowedAuthorities`,
 	},
 	{
 		sentence: "the authority above has no CA", reason: v1alpha1.ReasonParentNotReady,

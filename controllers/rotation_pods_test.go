@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -81,7 +82,7 @@ func (r *rotating) wantBlocker(kind, name, parts string) {
 	r.t.Helper()
 	r.check(r.admin.Get(r.ctx, keyOf(r.authority), r.authority))
 	rotation := r.authority.Status.Rotation
-	if rotation == nil || len(rotation.Blockers) != 1 || rotation.BlockerCount != 1 {
+	if rotation == nil || len(rotation.Blockers) != 1 || ptr.Deref(rotation.BlockerCount, 0) != 1 {
 		r.t.Fatalf("the rotation is %+v, want one blocker", rotation)
 	}
 	blocker := rotation.Blockers[0]
@@ -93,7 +94,8 @@ func (r *rotating) wantBlocker(kind, name, parts string) {
 			r.t.Errorf("the blocker's message is %q, want %q in it", blocker.Message, part)
 		}
 	}
-	if want := kind + " " + r.namespace + "/" + name; rotation.Stage != v1alpha1.StageReissuing && !strings.Contains(rotation.Message, want) {
+	want := kind + " " + r.namespace + "/" + name
+	if rotation.Stage != v1alpha1.StageReissuing && !strings.Contains(rotation.Message, want) {
 		r.t.Errorf("the message is %q, want %q in it", rotation.Message, want)
 	}
 }
@@ -126,17 +128,22 @@ var stuckRows = []struct {
 		p.Spec.InitContainers = []corev1.Container{{Name: "jks", Image: "none", VolumeMounts: p.Spec.Containers[0].VolumeMounts}}
 		p.Spec.Containers[0].VolumeMounts = nil
 	}, message: `container "jks" uses Secret "a" in an init container|delete the pod after|isn't enough`},
-	{sentence: "a program of which its certificate says that it reads once", pod: func(*corev1.Pod) {},
-		reload: v1alpha1.ReloadRestart, message: `container "app" uses Secret "a" with reload: Restart|restart it after`},
+	{
+		sentence: "a program of which its certificate says that it reads once", pod: func(*corev1.Pod) {},
+		reload: v1alpha1.ReloadRestart, message: `container "app" uses Secret "a" with reload: Restart|restart it after`,
+	},
 	{sentence: "a program of which its pod says that it reads once", pod: func(p *corev1.Pod) {
 		p.Annotations = map[string]string{v1alpha1.ReloadAnnotation: "Restart"}
 	}, message: `container "app" uses Secret "a" with reload: Restart|restart it after`},
-	{sentence: "a volume on a node that isn't Ready", pod: func(*corev1.Pod) {}, badNode: true,
-		message: `uses Secret "a" and its node|isn't Ready|Repair or remove the node, or delete the pod`},
+	{
+		sentence: "a volume on a node that isn't Ready", pod: func(*corev1.Pod) {}, badNode: true,
+		message: `uses Secret "a" and its node|isn't Ready|Repair or remove the node, or delete the pod`,
+	},
 	{sentence: "a part of a projected volume by subPath", pod: func(p *corev1.Pod) {
-		p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-			{Secret: &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "a"}}},
-		}}}
+		secret := &corev1.SecretProjection{LocalObjectReference: corev1.LocalObjectReference{Name: "a"}}
+		p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{Secret: secret}},
+		}}
 		p.Spec.Containers[0].VolumeMounts[0].SubPath = "ca.crt"
 	}, message: `container "app" uses Secret "a" through subPath "ca.crt"|restart it after`},
 }

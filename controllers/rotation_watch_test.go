@@ -61,8 +61,10 @@ func TestWhoIsWokenByARotation(t *testing.T) {
 		woken    func() []reconcile.Request
 		want     []string
 	}{
-		{"the certificates of a CA and of those below it", "", w.by(w.certificatesOfCA, w.secret("root-ca-1")),
-			[]string{"of-low", "of-middle", "of-root"}},
+		{
+			"the certificates of a CA and of those below it", "", w.by(w.certificatesOfCA, w.secret("root-ca-1")),
+			[]string{"of-low", "of-middle", "of-root"},
+		},
 		{"not those of the one above", "", w.by(w.certificatesOfCA, w.secret("middle-ca-1")), []string{"of-low", "of-middle"}},
 		{"none by a leaf Secret", "", w.by(w.certificatesOfCA, w.secret("of-root")), nil},
 		{"none by a foreign Secret", "", w.by(w.certificatesOfCA, foreign(w.namespace, "root-ca-2")), nil},
@@ -181,7 +183,9 @@ func TestCertificatesAreWokenWhenTheRootsMayChange(t *testing.T) {
 		}), plain), true},
 		{"one may sign from now on", update(w, events.Update, plain, fact(v1alpha1.ActivatedAtAnnotation)), false},
 		{"a note on one", update(w, events.Update, plain, fact("note")), false},
-		{"one is to be deleted", update(w, events.Update, plain, with(func(s *corev1.Secret) { s.DeletionTimestamp = &s.CreationTimestamp })), false},
+		{"one is to be deleted", update(w, events.Update, plain, with(func(s *corev1.Secret) {
+			s.DeletionTimestamp = &s.CreationTimestamp
+		})), false},
 	} {
 		queue := &added{waits: map[time.Duration]bool{}}
 		test.happens(queue)

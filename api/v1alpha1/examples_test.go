@@ -51,7 +51,8 @@ var refusals = map[string]refusal{
 	"a selector of authorities with All": ca(`{allowedAuthorities: {from: All, selector: {}}}`,
 		"spec.allowedAuthorities.selector", "set selector together with from: Selector, and only then"),
 	"an authority above that can't be": {
-		kind: authority, spec: `{selfSigned: null, signedBy: {name: A_b}}`, field: "spec.signedBy.name", message: "must be the name of an MTLSAuthority",
+		kind: authority, spec: `{selfSigned: null, signedBy: {name: A_b}}`, field: "spec.signedBy.name",
+		message: "must be the name of an MTLSAuthority",
 	},
 	"an authority above in a namespace that can't be": {
 		kind: authority, spec: `{selfSigned: null, signedBy: {name: a, namespace: a.b}}`, field: "spec.signedBy.namespace",

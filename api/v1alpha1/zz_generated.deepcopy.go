@@ -561,6 +561,11 @@ func (in *RotationStatus) DeepCopyInto(out *RotationStatus) {
 		in, out := &in.NextStepTime, &out.NextStepTime
 		*out = (*in).DeepCopy()
 	}
+	if in.BlockerCount != nil {
+		in, out := &in.BlockerCount, &out.BlockerCount
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Blockers != nil {
 		in, out := &in.Blockers, &out.Blockers
 		*out = make([]RotationBlocker, len(*in))

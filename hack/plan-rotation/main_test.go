@@ -14,10 +14,11 @@ func TestEveryStepAndEveryBlockerHasALine(t *testing.T) {
 		Stage: "Distributing", Message: "waits for Pod shop/web",
 		Blockers: []plan.Blocker{{Kind: "Pod", Namespace: "shop", Name: "web", Message: "restart it"}},
 	}
+	mint := plan.Step{Kind: plan.StepMint, Number: 2, Cause: "RenewalDue"}
 	var out strings.Builder
 	err := write(&out, []plan.Moment{
 		{At: noon, Plan: plan.RotationPlan{Stage: "Stable", Due: noon.Add(time.Hour)}},
-		{At: noon.Add(time.Hour), Plan: plan.RotationPlan{Stage: "Stable", Step: plan.Step{Kind: plan.StepMint, Number: 2, Cause: "RenewalDue"}}},
+		{At: noon.Add(time.Hour), Plan: plan.RotationPlan{Stage: "Stable", Step: mint}},
 		{At: noon.Add(2 * time.Hour), Plan: blocked},
 		{At: noon.Add(3 * time.Hour), Plan: blocked}, // nothing new
 	})

@@ -114,7 +114,7 @@ func (in AuthorityInput) withGenerations(now time.Time) AuthorityPlan {
 	if in.WishErr != nil {
 		plan.Stalled = Verdict{v1alpha1.ReasonInvalidSpec, in.WishErr.Error()}
 	} else if plan.Stalled.Reason == "" {
-		plan.Stalled = in.pairProblem()
+		plan.Stalled = in.pairProblem(now)
 	}
 	signer, found := in.Lineage.Signer()
 	if !found {
@@ -176,12 +176,15 @@ func (in AuthorityInput) adoptable(lost LostRoot) bool {
 }
 
 // pairProblem tells of an imported pair that couldn't replace the CA that was imported from it.
-func (in AuthorityInput) pairProblem() Verdict {
+func (in AuthorityInput) pairProblem(now time.Time) Verdict {
 	if in.Imported.Problem == "" {
 		return Verdict{}
 	}
-	return Verdict{v1alpha1.ReasonImportedInvalid, fmt.Sprintf("spec.imported.secretName: Secret %q: %s. The CA that was imported "+
-		"goes on signing", in.Wish.ImportedSecret, in.Imported.Problem)}
+	message := fmt.Sprintf("spec.imported.secretName: Secret %q: %s", in.Wish.ImportedSecret, in.Imported.Problem)
+	if signer, found := in.Lineage.Signer(); found && !now.After(signer.end()) {
+		message += ". The CA that was imported goes on signing"
+	}
+	return Verdict{v1alpha1.ReasonImportedInvalid, message}
 }
 
 func (in AuthorityInput) unusable() string {

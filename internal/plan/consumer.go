@@ -48,15 +48,10 @@ type ConsumerLeaf struct {
 	RenewBefore time.Duration
 }
 
-func (c Consumer) holds(number int64) bool { return !c.Missing && slices.Contains(c.Holds, number) }
+func (c *Consumer) holds(number int64) bool { return !c.Missing && slices.Contains(c.Holds, number) }
 
 // bornAfter tells whether it never was without what began at a time. Times of the API server are whole seconds.
-func (c Consumer) bornAfter(at time.Time) bool { return !at.IsZero() && c.Born.After(at) }
-
-// on tells whether its certificate was signed by a generation and is still of use.
-func (c Consumer) on(number int64, now time.Time) bool {
-	return c.Leaf != nil && c.Leaf.On == number && !now.After(c.Leaf.Ends)
-}
+func (c *Consumer) bornAfter(at time.Time) bool { return !at.IsZero() && c.Born.After(at) }
 
 // longestRenewBefore of the certificates of all consumers.
 func longestRenewBefore(consumers []Consumer) time.Duration {

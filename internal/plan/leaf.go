@@ -60,7 +60,7 @@ type LeafPlan struct {
 }
 
 // Generation that signed the certificate that the Secret holds, of which signer is the one that signs now.
-func (p LeafPlan) Generation(signer Generation) (Generation, bool) {
+func (p *LeafPlan) Generation(signer Generation) (Generation, bool) {
 	if p.On != nil {
 		return *p.On, true
 	}

@@ -118,16 +118,19 @@ func TestTheGenerationOfACertificate(t *testing.T) {
 	third := plan.Generation{Number: 3, Activated: noon, Issuer: newCA(t, year, noon).Issuer()}
 	signer := plan.Generation{Number: 4, Issuer: c.in.Issuer}
 	c.in.Others = []plan.Generation{old, twin, third}
-	if on, found := plan.Leaf(c.in, noon).Generation(signer); !found || on.Number != 2 {
+	decided := plan.Leaf(c.in, noon)
+	if on, found := decided.Generation(signer); !found || on.Number != 2 {
 		t.Errorf("it is of %d, found %t; want 2", on.Number, found)
 	}
 	c.in.Turn = true
 	c.pass(noon)
-	if on, found := plan.Leaf(c.in, noon).Generation(signer); !found || on.Number != 4 {
+	decided = plan.Leaf(c.in, noon)
+	if on, found := decided.Generation(signer); !found || on.Number != 4 {
 		t.Errorf("it is of %d, found %t; want the signer's", on.Number, found)
 	}
 	c.in.Secret.Certificate = nil
-	if on, found := plan.Leaf(c.in, noon).Generation(signer); found {
+	decided = plan.Leaf(c.in, noon)
+	if on, found := decided.Generation(signer); found {
 		t.Errorf("there is none, and it is of %d", on.Number)
 	}
 }

@@ -30,7 +30,7 @@ func NewLineage(generations []Generation) Lineage {
 	lineage := Lineage{signer: -1, next: -1}
 	sorted := slices.SortedFunc(slices.Values(generations), func(a, b Generation) int { return cmp.Compare(a.Number, b.Number) })
 	for _, generation := range sorted {
-		if generation.Problem == "" {
+		if generation.Problem == "" && !generation.Keyless { // one without a key never signed anything to record it
 			lineage.Retired = lineage.Retired.Union(generation.Retired)
 		}
 	}

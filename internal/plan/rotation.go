@@ -2,8 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -32,34 +30,6 @@ type RotationInput struct {
 	// Held is for how long this process has seen each gate's objects as they must be, without interruption and on a clock
 	// that nobody sets.
 	Held map[Gate]time.Duration
-}
-
-// Orders are what people ask for by annotations. All but Rotate name generations.
-type Orders struct {
-	// Rotate is an opaque request, empty for none.
-	Rotate                             string
-	Abort, Compromised, IgnoreBlockers Numbers
-}
-
-// NewOrders reads an authority's annotations.
-func NewOrders(annotations map[string]string) Orders {
-	return Orders{
-		Rotate:         annotations[v1alpha1.RotateRequestedAtAnnotation],
-		Abort:          named(annotations[v1alpha1.AbortAnnotation]),
-		Compromised:    named(annotations[v1alpha1.CompromisedAnnotation]),
-		IgnoreBlockers: named(annotations[v1alpha1.IgnoreBlockersAnnotation]),
-	}
-}
-
-// named are the generations that a person named, one by one: "<=99" would be about those to come as well.
-func named(text string) Numbers {
-	var numbers []int64
-	for part := range strings.SplitSeq(text, ",") {
-		if number, err := strconv.ParseInt(strings.TrimSpace(part), 10, 64); err == nil {
-			numbers = append(numbers, number)
-		}
-	}
-	return NewNumbers(numbers...)
 }
 
 // Parent is the authority above one that is signed by another.
@@ -241,7 +211,7 @@ func (r *rotation) childrenBehind() int {
 func (r *rotation) bury() Step {
 	for _, dead := range r.Lineage.Dead {
 		recorded := r.Lineage.Retired.Has(dead.Number)
-		restored := recorded && dead.Made.After(r.signer.RetiredAt)
+		restored := recorded && !dead.stillborn() && dead.Made.After(r.signer.RetiredAt.Add(clockSkew))
 		switch {
 		case r.signer.Number == 0:
 			return Step{}

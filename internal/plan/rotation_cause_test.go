@@ -174,10 +174,10 @@ func TestTheParentHasAnotherCA(t *testing.T) {
 		"and it signs": {
 			func(s *scene, f *family) { s.Parent.Signer = f.cas[2].Issuer() }, today, "ParentRotated",
 		},
-		"and it can't sign":               {parentNotReady, today, ""},
-		"before the child is due":         {func(s *scene, f *family) { s.Parent.Signer = f.cas[2].Issuer() }, due, "ParentRotated"},
-		"the same one, and it is due":     {func(*scene, *family) {}, due, "RenewalDue"},
-		"and it is due while it rotates":  {func(s *scene, _ *family) { s.Parent.Rotating = true }, due, ""},
+		"and it can't sign":              {parentNotReady, today, ""},
+		"before the child is due":        {func(s *scene, f *family) { s.Parent.Signer = f.cas[2].Issuer() }, due, "ParentRotated"},
+		"the same one, and it is due":    {func(*scene, *family) {}, due, "RenewalDue"},
+		"and it is due while it rotates": {func(s *scene, _ *family) { s.Parent.Rotating = true }, due, ""},
 		"and it rotates until the CA's end is near": {
 			func(s *scene, _ *family) { s.Parent.Rotating = true }, due.Add(noon.Add(caLife).Sub(due) / 2), "RenewalDue",
 		},

@@ -164,7 +164,7 @@ func TestAPairThatWasRenewedWithItsKey(t *testing.T) {
 	}
 	got := s.at(opensA.Add(-1))
 	if got.Stage != v1alpha1.StageDistributing || !got.NextStepAt.Equal(opensA) || len(got.Reissue) > 0 {
-		t.Errorf("stage %s, next step at %s, %d to issue again: %+v %s %v", got.Stage, got.NextStepAt, len(got.Reissue), got.Step, got.Message, got.Blockers)
+		t.Errorf("stage %s, next step at %s, %d to issue again", got.Stage, got.NextStepAt, len(got.Reissue))
 	}
 	wantStep(t, s.at(opensA), plan.Step{Kind: plan.StepActivate, Number: 2})
 	s.of(2).Activated = opensA

@@ -51,10 +51,11 @@ func (s *scene) bringAbout(t *testing.T, platform, full *scene) {
 	})
 	s.createPair(t, "my-pair")
 	kubectl(t, "", "apply", "-f", "testdata/output_authorities.yaml")
-	s.waitReady(t, "mca/my-ca", "mca/imported", "mca/short-lived", "mca/in-use", "mca/rotation-needed", "mca/lost")
+	s.waitReady(t, "mca/my-ca", "mca/imported", "mca/short-lived", "mca/in-use", "mca/rotating", "mca/lost")
 	platform.waitReady(t, "mca/shared", "mca/closed")
 	kubectl(t, "", "apply", "-f", "testdata/output_certificates.yaml")
-	s.waitReady(t, "mcert/server", "mcert/client", "mcert/renewed", "mcert/from-shared", "mcert/of-in-use", "mcert/of-lost")
+	s.waitReady(t, "mcert/server", "mcert/client", "mcert/renewed", "mcert/from-shared", "mcert/of-in-use", "mcert/of-lost",
+		"mcert/of-rotating")
 	platform.waitReady(t, "mcert/of-in-use")
 	s.disturb(t)
 	s.awaitStates(t, full)
@@ -77,7 +78,7 @@ func (s *scene) createPair(t *testing.T, secret string) {
 func (s *scene) disturb(t *testing.T) {
 	s.renew(t, "renewed")
 	s.kubectl(t, "delete", "mca", "in-use", "--wait=false")
-	s.kubectl(t, "patch", "mca", "rotation-needed", "--type=merge", "--patch", `{"spec":{"privateKey":{"type":"RSA2048"}}}`)
+	s.kubectl(t, "patch", "mca", "rotating", "--type=merge", "--patch", `{"spec":{"privateKey":{"type":"RSA2048"}}}`)
 	// The finalizer first: with it the Secret would only be marked, which is another state.
 	s.kubectl(t, "patch", "secret", "lost-ca-1", "--type=merge", "--patch", `{"metadata":{"finalizers":null}}`)
 	s.kubectl(t, "delete", "secret", "lost-ca-1")
@@ -113,7 +114,7 @@ func (s *scene) awaitStates(t *testing.T, full *scene) {
 	isNot(full, &v1alpha1.MTLSAuthority{}, map[string]string{"rejected": v1alpha1.ReasonCASecretRejected})
 	authority, isStalled := &v1alpha1.MTLSAuthority{}, v1alpha1.ConditionStalled
 	s.awaitCondition(t, authority, "in-use", isStalled, metav1.ConditionTrue, v1alpha1.ReasonInUse)
-	s.awaitCondition(t, authority, "rotation-needed", isStalled, metav1.ConditionTrue, v1alpha1.ReasonRotationNeeded)
+	s.awaitStage(t, "rotating", v1alpha1.StageDistributing)
 }
 
 func (s *scene) statesAreShown(t *testing.T) {
@@ -143,7 +144,7 @@ func (s *scene) statesAreShown(t *testing.T) {
 		{file: "authority-secret-not-found", command: "describe mca secret-not-found"},
 		{file: "authority-not-a-ca", command: "describe mca not-a-ca"},
 		{file: "authority-in-use", command: "describe mca in-use"},
-		{file: "authority-rotation-needed", command: "describe mca rotation-needed"},
+		{file: "authority-rotating", command: "describe mca rotating"},
 		{file: "authority-lost", command: "describe mca lost"},
 		{file: "authority-crowded", command: "describe mca crowded"},
 		{file: "authority-rejected", command: "describe mca rejected -n output-full"},

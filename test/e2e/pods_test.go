@@ -151,8 +151,19 @@ func elapsed(since time.Time) time.Duration { return time.Since(since).Round(100
 // signal sends a signal to the program of a pod on its node, past the API server.
 func (s *scene) signal(t *testing.T, pod, signal string) {
 	t.Helper()
+	must(t, s.trySignal(t.Context(), pod, signal))
+}
+
+// trySignal is signal that may fail.
+func (s *scene) trySignal(ctx context.Context, pod, signal string) error {
 	found := &corev1.Pod{}
-	must(t, cluster.Get(t.Context(), s.name(pod), found))
+	if err := cluster.Get(ctx, s.name(pod), found); err != nil {
+		return err
+	}
+	if len(found.Status.ContainerStatuses) == 0 {
+		return fmt.Errorf("pod %s has no container yet", pod)
+	}
 	id := strings.TrimPrefix(found.Status.ContainerStatuses[0].ContainerID, "containerd://")
-	onNode(t, found.Spec.NodeName, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", signal, id)
+	_, err := tryOnNode(ctx, found.Spec.NodeName, "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", signal, id)
+	return err
 }

@@ -4,6 +4,8 @@
 #   E2E_CLUSTER=context      use this cluster of the kubeconfig instead; it must be one that can lose everything
 #   E2E_KEEP=1               keep the cluster
 #   E2E_UPGRADE_FROM=HEAD^   the commit whose operator is upgraded
+#   E2E_LONG=1               rotate CAs with the delays that users have, see make e2e-rotation-long
+#   E2E_TIMEOUT=60m          for all tests
 #   E2E_FLAGS=               flags for go test, such as -run, and after -args those of e2e-framework, such as --feature
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -60,6 +62,7 @@ build_previous() {
 
 architecture=$(go env GOARCH)
 make --no-print-directory image ARCHITECTURES="$architecture" IMAGE_PREFIX=mtls-operator IMAGE_TAG=dev >/dev/null
+make --no-print-directory e2e-image IMAGE_PREFIX=mtls-operator IMAGE_TAG=dev >/dev/null
 trap finish EXIT
 trap 'exit 130' INT TERM
 build_previous
@@ -70,7 +73,8 @@ if [[ -z ${E2E_CLUSTER-} ]]; then
 fi
 context=${E2E_CLUSTER:-kind-$name}
 [[ $context != kind-* ]] ||
-  hack/kind/cluster.sh load "${context#kind-}" mtls-operator/{manager,hello-server,hello-client}:dev \
+  hack/kind/cluster.sh load "${context#kind-}" mtls-operator/{manager,hello-server,hello-client,e2e-peer}:dev \
     mtls-operator/manager:previous
 
-E2E_CONTEXT=$context E2E_PREVIOUS=$scratch/previous go test -C test/e2e -tags e2e -count 1 -timeout 40m -v ${E2E_FLAGS-}
+E2E_CONTEXT=$context E2E_PREVIOUS=$scratch/previous \
+  go test -C test/e2e -tags e2e -count 1 -timeout "${E2E_TIMEOUT:-60m}" -v ${E2E_FLAGS-}

@@ -122,6 +122,13 @@ func (s *scene) waitReady(t *testing.T, objects ...string) {
 // await asks until there is no error, or fails with the last one.
 func await(t *testing.T, what string, limit time.Duration, ask func(ctx context.Context) error) {
 	t.Helper()
+	if err := tryAwait(t.Context(), limit, ask); err != nil {
+		t.Fatalf("%s: not within %s: %v", what, limit, err)
+	}
+}
+
+// tryAwait is await that may fail.
+func tryAwait(ctx context.Context, limit time.Duration, ask func(ctx context.Context) error) error {
 	var last error
 	err := wait.For(func(ctx context.Context) (bool, error) {
 		err := ask(ctx)
@@ -129,10 +136,11 @@ func await(t *testing.T, what string, limit time.Duration, ask func(ctx context.
 			last = err
 		}
 		return err == nil, nil
-	}, wait.WithContext(t.Context()), wait.WithTimeout(limit), wait.WithInterval(200*time.Millisecond), wait.WithImmediate())
+	}, wait.WithContext(ctx), wait.WithTimeout(limit), wait.WithInterval(200*time.Millisecond), wait.WithImmediate())
 	if err != nil {
-		t.Fatalf("%s: not within %s: %v", what, limit, errors.Join(last, err))
+		return errors.Join(last, err)
 	}
+	return nil
 }
 
 func (s *scene) name(name string) types.NamespacedName {

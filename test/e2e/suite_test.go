@@ -66,5 +66,7 @@ func installUnlessUpgraded(ctx context.Context, config *envconf.Config) (context
 func TestOperator(t *testing.T) {
 	suite.Test(t, upgrade())
 	suite.TestInParallel(t, samples(), renewal(), repair(), restore(), output())
-	suite.Test(t, operatorForm(), leaderKilled(), outages(), namespaces(), uninstall())
+	suite.Test(t, operatorForm(), leaderKilled(), outages())
+	suite.TestInParallel(t, rotation(), importedRotation(), parentRotation(), naiveRotation())
+	suite.Test(t, namespaces(), uninstall())
 }

@@ -11,14 +11,12 @@ import (
 	"github.com/mtls-operator/mtls-operator/internal/plan"
 )
 
-// The invariants, named as rotation.md numbers them.
+// The invariants, named as rotation.md numbers them. 6, 8 and 9 are tests of their own.
 const (
 	invHandshake   = "4 handshake"
 	invConsistent  = "3 consistent"
 	invValidity    = "5 validity"
-	invSameEnd     = "6 same end"
 	invRest        = "7 rest"
-	invNamed       = "9 named"
 	invLiveness    = "11 liveness"
 	invNoReturn    = "12 no return"
 	invSparing     = "13 sparing"

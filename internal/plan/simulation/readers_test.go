@@ -134,7 +134,8 @@ func (s *simulation) startPod(p *pod) bool {
 	if s.consumers[p.leaf] == nil || s.consumers[p.roots] == nil {
 		return false
 	}
-	p.name, p.made, p.started = fmt.Sprintf("pod-%d", len(s.pods)), s.now, s.now
+	p.name, p.made, p.started = fmt.Sprint("pod-", s.podsMade), s.now, s.now
+	s.podsMade++
 	s.pods = append(s.pods, p)
 	return true
 }

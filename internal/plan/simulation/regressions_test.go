@@ -11,6 +11,7 @@ import (
 
 // After a roll-back everybody's certificate is new, also of those who are younger than the generation that signs again.
 func TestARollBackWaitsForThoseThatReadOnce(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, calm, mutation{})
 		s.rotate("first")
@@ -34,8 +35,9 @@ func TestARollBackWaitsForThoseThatReadOnce(t *testing.T) {
 	})
 }
 
-// A certificate of a CA that comes back counts as its, until it is clear that it doesn't come back.
+// A pair that is put back while certificates of its first time are about counts as the same CA, and can be aborted.
 func TestAPairThatComesBackAndIsAborted(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, calm, mutation{})
 		s.addPod("app-0", reads, reads, trustBundle, 0)
@@ -58,6 +60,7 @@ func TestAPairThatComesBackAndIsAborted(t *testing.T) {
 
 // Whose key others have isn't imported again, though its Secret still stands there.
 func TestACompromisedPairIsNotImportedAgain(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, calm, mutation{})
 		s.swapImported()
@@ -80,6 +83,7 @@ func TestACompromisedPairIsNotImportedAgain(t *testing.T) {
 
 // To abort a change to an imported CA is to abort all of it: the spec that changed with it is no reason of its own.
 func TestAnAbortedImportIsOver(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, calm, mutation{})
 		s.swapImported()
@@ -94,6 +98,7 @@ func TestAnAbortedImportIsOver(t *testing.T) {
 
 // Who breaks a certificate of their own and deletes its Secret holds up nobody's CA beyond the deadline.
 func TestASecretThatIsNeverMadeAgain(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, profile{delay: 5 * time.Minute, life: 2 * day, leafLife: 6 * time.Hour, apps: 3}, mutation{})
 		s.editCertificate("app-0", func(c *certificate) { c.invalid = "dnsNames: is wrong" })

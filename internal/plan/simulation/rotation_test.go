@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ func protect(t interface{ Fatalf(string, ...any) }, body func()) {
 
 // When nothing happens a rotation takes as long as its two gates, and each certificate is issued once more.
 func TestAQuietRotation(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := begin(calm, mutation{})
 		s.pods = nil // which would have to be restarted
@@ -40,6 +42,7 @@ func TestAQuietRotation(t *testing.T) {
 
 // A process that ends before any of its writes changes nothing about the end.
 func TestACrashAtAnyWrite(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		for write := 1; ; write++ {
 			s := newSimulation(quiet{}, calm, mutation{})
@@ -61,16 +64,18 @@ func TestACrashAtAnyWrite(t *testing.T) {
 
 // Ten years of a CA that lives for one, in a cluster in which certificates come and go and people forget to restart pods.
 func TestTenYears(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		c := withSeed(10)
-		p := profile{delay: 12 * time.Hour, life: year, leafLife: 90 * day, apps: 3, skew: 20 * time.Second, once: true}
+		p := profile{delay: day, life: year, leafLife: 90 * day, apps: 3, skew: 20 * time.Second, once: true}
 		s := newSimulation(c, p, mutation{})
 		for s.now.Before(noon.Add(10 * year)) {
 			everyday[s.of(len(everyday), "happening")](s)
+			s.retireSome()
 			s.runUntil(s.now.Add(time.Duration(1+s.of(20, "days")) * day))
 			for range s.of(3, "a person looks") {
 				s.restartNamed()
-				s.runUntil(s.now.Add(14 * time.Hour))
+				s.runUntil(s.now.Add(25 * time.Hour))
 			}
 		}
 		s.finish()
@@ -80,8 +85,20 @@ func TestTenYears(t *testing.T) {
 	})
 }
 
+// retireSome of what there is, so that ten years leave a cluster of the size it had.
+func (s *simulation) retireSome() {
+	s.pods = slices.DeleteFunc(s.pods, func(p *pod) bool { return !s.promised(p) })
+	if len(s.pods) > 8 {
+		s.terminate(s.pods[0])
+	}
+	if len(s.certificates) > 6 {
+		s.deleteCertificate(s.anyCertificate(), false)
+	}
+}
+
 // Who can't follow is named, and everything else goes on.
 func TestAStuckPodIsNamed(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := begin(calm, mutation{})
 		s.rotate("now")
@@ -107,6 +124,7 @@ func TestAStuckPodIsNamed(t *testing.T) {
 
 // Clocks that go back open nothing again, and close nothing.
 func TestAClockThatGoesBack(t *testing.T) {
+	t.Parallel()
 	protect(t, func() {
 		s := newSimulation(quiet{}, wild, mutation{})
 		s.adverse = false
@@ -145,6 +163,7 @@ var hasty = profile{
 
 // Whatever happens, all that must hold holds at every moment, and at the end there is one generation.
 func TestStorms(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.SampledFrom([]profile{stormy, wild, rash, hasty}).Draw(t, "cluster")
 		seed, count := rapid.Uint64().Draw(t, "seed"), rapid.IntRange(1, 14).Draw(t, "happenings")

@@ -48,6 +48,7 @@ type simulation struct {
 	agenda    map[key]time.Time
 	late      []held // writes of passes that were held up
 	pods      []*pod
+	podsMade  int
 	nodes     []*node
 	backups   []*generation
 	mutation  mutation
@@ -126,7 +127,7 @@ func (s *simulation) runUntil(end time.Time) {
 			return
 		}
 		if rounds > 2000 {
-			s.fail("rest", "the operator never rests")
+			s.fail(invRest, "the operator never rests")
 		}
 		s.runDue()
 		s.check()

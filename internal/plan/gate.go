@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
-	"github.com/mtls-operator/mtls-operator/internal/pki"
 )
 
 const (
@@ -36,103 +35,6 @@ type gate struct {
 	waiting string
 	// since when blockers are waited for, until the deadline.
 	since, deadline time.Time
-}
-
-// gateA is what a generation waits for before it signs: everybody trusts it, has done so long enough for all that copies
-// and caches, and it can sign for everybody.
-func (r *rotation) gateA(x Generation) gate {
-	emergency := r.Orders.Compromised.Has(r.signer.Number)
-	times := newTimes(r.delay(emergency))
-	deadline := latest(r.deadlineOf(r.deliverer()), x.Made.Add(2*times.delay)) // one that comes late has its time too
-	late := !r.now.Before(deadline)
-	g := gate{id: Gate{StepActivate, x.Number}, since: x.Made, deadline: deadline}
-	g.override(emergency || r.Orders.IgnoreBlockers.Has(x.Number) || late)
-	var waiting, stuck []Blocker
-	for i := range r.Consumers {
-		c := &r.Consumers[i]
-		g.all++
-		switch {
-		case c.holds(x.Number):
-			g.done++
-			times.add(c.bundleSince(x), r.now)
-			if leaf := c.Leaf; leaf != nil && leaf.Refused != "" {
-				stuck = append(stuck, c.blocker(fmt.Sprintf("generation %d can't issue its certificate: %s", x.Number, leaf.Refused)))
-			}
-		case c.Problem != "":
-			stuck = append(stuck, c.blocker(c.Problem))
-		default:
-			waiting = append(waiting, c.blocker(fmt.Sprintf("it doesn't have generation %d yet", x.Number)))
-		}
-	}
-	for _, child := range r.Children {
-		if child.Refused != "" {
-			stuck = append(stuck, child.blocker(fmt.Sprintf("generation %d can't sign it: %s", x.Number, child.Refused)))
-		}
-	}
-	g.block(stuck...)
-	if late {
-		g.block(waiting...)
-		waiting = nil
-		if last := deadline.Add(times.delay); times.at.After(last) { // of who is deleted and made anew all the time
-			times.at = last
-		}
-	}
-	g.objects = len(waiting) == 0 && len(g.blockers) == 0
-	g.waiting = fmt.Sprintf("generation %d is delivered to everybody, and signs after that", x.Number)
-	r.settle(&g, times, latest(x.Issuer.Validity().NotBefore.Add(pki.Backdate), times.at),
-		func(c *Consumer) time.Time { return c.bundleSince(x) })
-	return g
-}
-
-// gateB is what a generation waits for before it goes: nothing that it signed is in use any more.
-func (r *rotation) gateB(y Generation) gate {
-	g := gate{id: Gate{StepRetire, y.Number}, since: r.signer.Activated, deadline: y.end().Add(time.Second)}
-	if r.now.After(y.end()) {
-		g.open, g.objects = true, true // it verifies nothing any more
-		return g
-	}
-	g.again = g.deadline
-	emergency := r.Orders.Compromised.Has(y.Number)
-	g.override(emergency || r.Orders.IgnoreBlockers.Has(y.Number))
-	times := newTimes(r.delay(emergency))
-	// Since then it signs nothing: when another one began to, or when it was withdrawn and the one before it signs again.
-	replaced := latest(r.signer.Activated, y.Withdrawn)
-	// What it signed counts as the next one's if that has its key, and is nobody's if that one never signs.
-	same := r.next.Number > 0 && r.next.Issuer.SameIdentity(y.Issuer)
-	waiting, stuck := 0, []Blocker(nil)
-	for i := range r.Consumers {
-		c := &r.Consumers[i]
-		switch {
-		case c.Missing && c.issuerSince(replaced) != always:
-			stuck = append(stuck, c.blocker("it doesn't exist any more, and pods still have what was in it"))
-		case c.Leaf == nil:
-		case !c.on(y.Number, r.now) && !(same && c.on(r.next.Number, r.now)):
-			times.add(c.issuerSince(replaced), r.now)
-		case c.Leaf.Kept != "":
-			g.again = soonest(r.now, g.again, c.Leaf.Ends.Add(time.Second))
-			stuck = append(stuck, c.blocker(fmt.Sprintf("its certificate of generation %d is valid until %s and isn't issued again: %s",
-				y.Number, c.Leaf.Ends.UTC().Format(time.RFC3339), c.Leaf.Kept)))
-		default:
-			waiting++
-		}
-	}
-	for _, child := range r.Children {
-		if (child.On != y.Number && !(same && child.On == r.next.Number)) || r.now.After(child.Ends) {
-			continue
-		}
-		g.again = soonest(r.now, g.again, child.Ends.Add(time.Second))
-		if held := child.Held; held != "" || g.deadline.IsZero() {
-			stuck = append(stuck, child.blocker(fmt.Sprintf("its generation %d was signed by generation %d, and its own rotation "+
-				"waits: %s", child.Number, y.Number, held)))
-			continue
-		}
-		waiting++
-	}
-	g.block(stuck...)
-	g.objects = waiting == 0 && len(g.blockers) == 0
-	g.waiting = fmt.Sprintf("generation %d goes once its last certificate was replaced everywhere", y.Number)
-	r.settle(&g, times, times.at, func(c *Consumer) time.Time { return c.issuerSince(replaced) })
-	return g
 }
 
 // settle decides whether a gate is open whose objects were looked at: enough time has gone by, on the clock and as this
@@ -246,36 +148,6 @@ func (r *rotation) delay(emergency bool) time.Duration {
 		return min(r.Wish.PropagationDelay, kubeletLag)
 	}
 	return r.Wish.PropagationDelay
-}
-
-// times is when the last of several changes will be in use everywhere.
-type times struct {
-	delay   time.Duration
-	at      time.Time
-	unknown bool // of one it isn't known when it happened
-}
-
-func newTimes(delay time.Duration) times { return times{delay: delay} }
-
-// always is the time of a change for those who never had anything else.
-var always = time.Unix(0, 0)
-
-// add a change at a time. One that isn't known, or is ahead of the clock, is counted from when this process saw it first.
-func (t *times) add(since, now time.Time) {
-	if since.IsZero() || since.After(now.Add(clockSkew)) {
-		t.unknown = true
-		return
-	}
-	t.at = latest(t.at, since.Add(t.delay))
-}
-
-// held is for how long this process must have seen the changes: on its own clock, which no step of the machine's clock and
-// no other leader's clock can shorten.
-func (t *times) held() time.Duration {
-	if t.unknown {
-		return t.delay
-	}
-	return min(t.delay, kubeletLag)
 }
 
 // bundleSince is since when the consumer holds a generation; always, when it was made for an object that is younger.
