@@ -163,7 +163,7 @@ func (s *simulation) checkEnds(c *consumer) {
 
 // checkWritten: what is written is consistent, and holds only roots of this authority.
 func (s *simulation) checkWritten(c *consumer) {
-	if c.content.leaf != nil && !s.now.After(c.content.leaf.NotAfter) && !s.ranOver[c.ref] {
+	if c.content.leaf != nil && !s.now.After(s.lastSure(c.content.leaf)) && !s.ranOver[c.ref] {
 		if err := s.chain(c.content.leaf, c.content, s.now, true); err != nil {
 			s.fail(invConsistent, "%s doesn't trust its own certificate: %v", c.ref.Name, err)
 		}
@@ -240,13 +240,16 @@ func (s *simulation) checkDistributed(signer plan.Generation, what string) {
 	}
 }
 
+// lastSure is until when a certificate is good for everybody: to a clock that is ahead it ends earlier.
+func (s *simulation) lastSure(leaf *leafCertificate) time.Time { return leaf.NotAfter.Add(-s.skew) }
+
 // expected tells whether somebody wants the consumer to be right, whatever the operator sees.
 func (s *simulation) expected(c *consumer) bool {
 	switch {
 	case c.ref.Kind != plan.ConsumerSecret:
 		return slices.Contains(s.bundleRefs(), c.ref)
 	case c.retained:
-		return !s.now.After(c.content.leaf.NotAfter) && !c.unlabelled
+		return !s.now.After(s.lastSure(c.content.leaf)) && !c.unlabelled
 	default:
 		return s.certificates[c.ref.Name] != nil
 	}
@@ -302,7 +305,7 @@ func (s *simulation) checkRetired(g *generation) {
 		if leaf == nil || !s.expected(c) || s.ranOver[c.ref] {
 			continue
 		}
-		if leaf.on(live) == 0 && s.now.Before(leaf.NotAfter) {
+		if leaf.on(live) == 0 && s.now.Before(s.lastSure(leaf)) {
 			s.fail(invKeyInUse, "generation %d is retired, and signed the certificate in %s until %s", g.facts.Number,
 				c.ref.Name, leaf.NotAfter)
 		}

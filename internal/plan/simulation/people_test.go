@@ -129,7 +129,7 @@ func (s *simulation) deleteCertificate(name string, retain bool) {
 		switch {
 		case p.leaf != ref && p.roots != ref:
 		case retain:
-			p.until = live.content.leaf.NotAfter
+			p.until = s.lastSure(live.content.leaf)
 		default:
 			p.excused = "its certificate was deleted"
 		}
