@@ -181,6 +181,11 @@ func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) 
 		}
 	}
 	pass.input = in
+	if misses(pass.authority, in.Lineage) {
+		if err := r.confirmGenerations(ctx, pass); err != nil {
+			return err
+		}
+	}
 	for _, observe := range []func(context.Context, *authorityPass) error{
 		r.observeWish, r.observeParent, r.observeTrust, r.observeCertificates, r.observeLost,
 	} {

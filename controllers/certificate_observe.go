@@ -218,7 +218,7 @@ func (r *CertificateReconciler) findTrust(ctx context.Context, pass *leafPass) e
 	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	pass.trust, err = r.trustOf(ctx, authority)
+	pass.trust, err = r.settledTrust(ctx, authority)
 	return err
 }
 

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,9 +38,9 @@ func lineageOf(authority *v1alpha1.MTLSAuthority, secrets []corev1.Secret) plan.
 	for i := range secrets {
 		generations[i] = observedGeneration(&secrets[i])
 	}
-	known := make([]string, len(authority.Status.Generations))
-	for i, generation := range authority.Status.Generations {
-		known[i] = generation.FingerprintSHA256
+	known := make(map[int64]string, len(authority.Status.Generations))
+	for _, generation := range authority.Status.Generations {
+		known[generation.Number] = generation.FingerprintSHA256
 	}
 	name := client.ObjectKeyFromObject(authority).String()
 	return plan.NewLineage(plan.Accept(name, generations, known))
@@ -59,6 +60,41 @@ func (s shared) trustOf(ctx context.Context, authority *v1alpha1.MTLSAuthority) 
 	}
 	roots, err := s.roots(ctx, authority, lineage, maxDepth)
 	return trust{lineage, roots}, err
+}
+
+// settledTrust is trustOf an authority, for who delivers it: a conflict while a generation is missed, here or above.
+func (s shared) settledTrust(ctx context.Context, authority *v1alpha1.MTLSAuthority) (trust, error) {
+	found, err := s.trustOf(ctx, authority)
+	if err != nil {
+		return trust{}, err
+	}
+	lineage := found.lineage
+	for range maxDepth {
+		if len(lineage.Live) > 0 && misses(authority, lineage) {
+			return trust{}, stale(authority.Name)
+		}
+		if authority.Spec.SignedBy == nil {
+			break
+		}
+		above := &v1alpha1.MTLSAuthority{}
+		if err := s.Get(ctx, parentKey(authority), above); err != nil {
+			return found, client.IgnoreNotFound(err)
+		}
+		if lineage, err = s.lineage(ctx, above); err != nil {
+			return trust{}, err
+		}
+		authority = above
+	}
+	return found, nil
+}
+
+// misses tells whether status tells of a generation that the cache doesn't have and that wasn't retired: it lost its labels,
+// or its key is lost, or the cache is behind. The authority's own pass finds out which. Until then nobody may take the others
+// for all there are.
+func misses(authority *v1alpha1.MTLSAuthority, lineage plan.Lineage) bool {
+	return slices.ContainsFunc(authority.Status.Generations, func(g v1alpha1.GenerationStatus) bool {
+		return !lineage.Has(g.Number)
+	})
 }
 
 func (s shared) roots(ctx context.Context, authority *v1alpha1.MTLSAuthority, lineage plan.Lineage, depth int,

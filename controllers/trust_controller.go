@@ -63,11 +63,11 @@ func (r *TrustReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if err != nil {
 		return retry(err)
 	}
-	bundle, lineage, err := r.trustBundle(ctx, authority)
+	found, err := r.settledTrust(ctx, authority)
 	if err != nil {
 		return retry(err)
 	}
-	return r.deliver(ctx, authority, bundle, lineage)
+	return r.deliver(ctx, authority, found.roots, found.lineage)
 }
 
 // deliver brings the bundle to everybody. What fails for one of them doesn't keep the others waiting.

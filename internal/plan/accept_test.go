@@ -51,11 +51,11 @@ func (f *family) endorsedBy(by int64, authority string, number int64) func(*plan
 }
 
 // known are the fingerprints of some of the family.
-func (f *family) known(numbers ...int64) []string {
-	var known []string
+func (f *family) known(numbers ...int64) map[int64]string {
+	known := map[int64]string{}
 	for _, g := range f.all {
 		if slices.Contains(numbers, g.Number) {
-			known = append(known, g.Issuer.Fingerprint())
+			known[g.Number] = g.Issuer.Fingerprint()
 		}
 	}
 	return known
@@ -94,15 +94,15 @@ func TestAGenerationIsAcceptedWhen(t *testing.T) {
 			f.add(2).add(3, f.endorsedBy(2, ourName, 3))
 		}, []int64{2}},
 		"keys were lost, and it takes their place": {
-			func(f *family) { f.add(1, noKey).add(2, lostCause, unsigned) }, []int64{1},
+			func(f *family) { f.add(1, noKey).add(2, lostCause, unsigned) }, []int64{1, 2},
 		},
-		"keys were lost, and nothing is left": {func(f *family) { f.add(2, lostCause, unsigned) }, nil},
+		"keys were lost, and nothing is left": {func(f *family) { f.add(2, lostCause, unsigned) }, []int64{2}},
 		"the one before it may never sign again, and it takes its place": {func(f *family) {
 			f.add(1, gone).add(3, lostCause, unsigned)
-		}, []int64{1}},
+		}, []int64{1, 3}},
 		"the lost one between them is kept without its key": {func(f *family) {
 			f.add(1, gone).add(2, noKey).add(3, lostCause, unsigned)
-		}, []int64{1}},
+		}, []int64{1, 2, 3}},
 	} {
 		t.Run(sentence, func(t *testing.T) { wantAccepted(t, c.family, c.known, nil) })
 	}
@@ -170,6 +170,14 @@ func TestAGenerationIsRefusedWhen(t *testing.T) {
 		"it says that its own key was lost, and one signs": {func(f *family) {
 			f.add(1).add(2, noKey)
 		}, []int64{1}, []int64{2}},
+		"keys were lost, and it only says so": {
+			func(f *family) { f.add(1, noKey).add(2, lostCause) }, []int64{1}, []int64{2},
+		},
+		"keys were lost, and it says that it signs": {func(f *family) { f.add(1, noKey).add(2) }, []int64{1}, []int64{2}},
+		"it is another's with a known certificate": {func(f *family) {
+			f.add(1).add(2, noKey)
+			f.all[1].Issuer = f.all[0].Issuer
+		}, []int64{1}, []int64{2}},
 		"it is the second and nothing is known": {func(f *family) { f.add(1).add(2) }, nil, []int64{2}},
 		"nothing is known and it never signed":  {func(f *family) { f.add(1, unsigned) }, nil, []int64{1}},
 		"it is broken, whatever is known":       {func(f *family) { f.add(1, unusable) }, []int64{1}, []int64{1}},
@@ -208,7 +216,7 @@ func TestAPlantedGenerationIsOfNoEffect(t *testing.T) {
 // pass, or there would be one more with every pass.
 func TestWhatTakesThePlaceOfAnOutdatedCAIsAccepted(t *testing.T) {
 	f := newFamily(t).add(1, gone).add(3, lostCause, unsigned)
-	l := plan.NewLineage(plan.Accept(ourName, f.all, f.known(1)))
+	l := plan.NewLineage(plan.Accept(ourName, f.all, f.known(1, 3)))
 	if got := rolesOf(l); got != "live [1 3] signer 0 next 3 retiring [1] dead [] refused []" {
 		t.Error(got)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/internal/pki"
 )
 
@@ -89,6 +88,13 @@ func (l Lineage) Find(number int64) (Generation, bool) {
 	return l.at(slices.IndexFunc(l.Live, func(g Generation) bool { return g.Number == number }))
 }
 
+// Has tells whether a generation is accounted for: it is there, of use or not, or was retired.
+func (l Lineage) Has(number int64) bool {
+	return l.Retired.Has(number) || slices.ContainsFunc(slices.Concat(l.Live, l.Dead, l.Refused), func(g Generation) bool {
+		return g.Number == number
+	})
+}
+
 // Newest is the highest number there ever was, as far as generations tell that can be believed.
 func (l Lineage) Newest() int64 {
 	newest := l.Retired.Max()
@@ -141,22 +147,20 @@ func (l Lineage) On(leaf *x509.Certificate) int64 {
 }
 
 // Accept refuses, by setting Problem, the generations that others may have planted: whoever may create Secrets can make one
-// that looks like a CA of the authority. Those whose fingerprints are known, because status tells of them, are the
-// authority's; the others must be endorsed by one of these. When status tells of none the oldest one begins: of an
-// authority that was restored nothing else can be told.
-func Accept(authority string, generations []Generation, known []string) []Generation {
+// that looks like a CA of the authority, also with a certificate of it, which anybody has. The authority's are those that
+// status tells of, known by number and fingerprint; the others must be endorsed by one of these. When status tells of none the
+// oldest one begins: of an authority that was restored nothing else can be told.
+func Accept(authority string, generations []Generation, known map[int64]string) []Generation {
 	all := slices.SortedFunc(slices.Values(generations), func(a, b Generation) int { return cmp.Compare(a.Number, b.Number) })
-	isKnown := func(g Generation) bool { return g.Problem == "" && slices.Contains(known, g.Issuer.Fingerprint()) }
-	trustsFirst := len(known) == 0
+	isKnown := func(g Generation) bool { return g.Problem == "" && known[g.Number] == g.Issuer.Fingerprint() }
 	var accepted []Generation
 	for i := range all {
 		generation := &all[i]
 		if generation.Problem != "" {
 			continue
 		}
-		others := slices.Concat(accepted, filter(all, isKnown))
-		begins := trustsFirst && len(accepted) == 0 && !generation.Activated.IsZero()
-		if !begins && !isKnown(*generation) && !generation.replacesLost(others) && !generation.endorsed(authority, others) {
+		begins := len(known) == 0 && len(accepted) == 0 && !generation.Activated.IsZero()
+		if !begins && !isKnown(*generation) && !generation.endorsed(authority, accepted) {
 			generation.Problem = fmt.Sprintf("no earlier CA of MTLSAuthority %q endorsed it", authority)
 			continue
 		}
@@ -169,15 +173,8 @@ func filter(all []Generation, keep func(Generation) bool) []Generation {
 	return slices.DeleteFunc(slices.Clone(all), func(g Generation) bool { return !keep(g) })
 }
 
-// replacesLost tells whether it was made when no key was left to endorse it, or none that may sign.
-func (g Generation) replacesLost(others []Generation) bool {
-	return g.Cause == v1alpha1.CauseLost && !slices.ContainsFunc(others, Generation.maySign)
-}
-
 // endorsed tells whether one of the others, older than the generation, signed that it is the authority's.
 func (g Generation) endorsed(authority string, others []Generation) bool {
 	endorsement := pki.Endorsement{Authority: authority, Number: g.Number, Fingerprint: g.Issuer.Fingerprint()}
-	return slices.ContainsFunc(others, func(other Generation) bool {
-		return other.Number < g.Number && other.Issuer.Endorsed(endorsement, g.EndorsedBy)
-	})
+	return slices.ContainsFunc(others, func(other Generation) bool { return other.Issuer.Endorsed(endorsement, g.EndorsedBy) })
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +50,7 @@ type authority struct {
 	pair     *pki.Authority // that is to be imported
 	orders   plan.Orders
 	// known, numbers and roots are its status.
-	known   []string
+	known   map[int64]string
 	numbers []int64
 	roots   string
 	trusted bool
@@ -206,7 +205,7 @@ func (o objects) everyGeneration() plan.Lineage {
 }
 
 func (o objects) lineageOf(seen func(*generation) bool) plan.Lineage {
-	id := strings.Join(o.authority.known, ",")
+	id := fmt.Sprint(o.authority.known)
 	var all []plan.Generation
 	for _, number := range slices.Sorted(maps.Keys(o.generations)) {
 		if g := o.generations[number]; seen(g) {

@@ -177,17 +177,17 @@ func (s *simulation) putGeneration(p *process, next *generation) {
 
 // report writes the status, if it changed.
 func (s *simulation) report(p *process, d decision) error {
-	var known []string
+	known := map[int64]string{}
 	var numbers []int64
 	for _, g := range d.in.Lineage.Live {
-		known, numbers = append(known, g.Issuer.Fingerprint()), append(numbers, g.Number)
+		known[g.Number], numbers = g.Issuer.Fingerprint(), append(numbers, g.Number)
 	}
 	trusted := len(d.in.Lineage.Live) > 0
 	for i := range d.in.Consumers {
 		trusted = trusted && d.in.Consumers[i].Current
 	}
 	roots, before := d.in.Lineage.Bundle().Hash(), d.seen.authority
-	if len(known) == 0 || before.trusted == trusted && before.roots == roots && slices.Equal(before.known, known) {
+	if len(known) == 0 || before.trusted == trusted && before.roots == roots && maps.Equal(before.known, known) {
 		return nil
 	}
 	next := *s.authority
