@@ -186,7 +186,11 @@ func (r *rotation) hindered(wish wanted) bool {
 	if wish.patient && wish.cause == v1alpha1.CauseRequested && len(r.Lineage.Retiring()) > 0 {
 		return true
 	}
-	if len(r.Lineage.Live) >= maxLive && r.signer.Number > 0 {
+	most := maxLive
+	if wish.patient {
+		most-- // so that there is room when the CA ends, or others have its key
+	}
+	if len(r.Lineage.Live) >= most && r.signer.Number > 0 {
 		r.plan.Stalled = Verdict{v1alpha1.ReasonTooManyGenerations, fmt.Sprintf("generation %d is to be replaced (%s), but %d "+
 			"generations are still needed, which is the most there may be: see what status.rotation waits for",
 			r.signer.Number, wish.message, len(r.Lineage.Live))}

@@ -202,11 +202,12 @@ func parentNotReady(s *scene, f *family) {
 }
 
 func TestAnotherGenerationCanNotBeMadeSince(t *testing.T) {
-	four := func(s *scene) {
-		for number := int64(2); number <= 4; number++ {
+	upTo := func(s *scene, last int64) *plan.Generation {
+		for number := int64(2); number <= last; number++ {
 			s.all = append(s.all, plan.Generation{Number: number, Issuer: s.of(1).Issuer, Activated: noon, Made: noon})
 		}
-		s.Highest, s.Held = 4, nil // whether they can go isn't known yet
+		s.Highest, s.Held = last, nil // whether they can go isn't known yet
+		return s.of(last)
 	}
 	for sentence, c := range map[string]struct {
 		edit            func(*scene)
@@ -215,12 +216,14 @@ func TestAnotherGenerationCanNotBeMadeSince(t *testing.T) {
 		"the spec is wrong": {func(s *scene) {
 			s.WishErr, s.of(1).Deleting = errors.New("duration: x"), true
 		}, "InvalidSpec", "duration: x"},
+		"there are three already, and it isn't urgent": {func(s *scene) {
+			upTo(s, 3).SpecHash = "v1:another"
+		}, "TooManyGenerations", "generation 3 is to be replaced (the spec asks for another CA), but 3 generations are still needed"},
 		"there are four already": {func(s *scene) {
-			four(s)
-			s.of(4).Deleting = true
+			upTo(s, 4).Deleting = true
 		}, "TooManyGenerations", `generation 4 is to be replaced (Secret "" was deleted), but 4 generations are still needed`},
 		"older ones are still needed, and it was only asked for": {func(s *scene) {
-			four(s)
+			upTo(s, 4)
 			s.Orders.Rotate = "x"
 		}, "", ""},
 		"the last one was made just before, for another spec": {func(s *scene) {
