@@ -87,6 +87,7 @@ var crashes = map[string]func(*world){
 func TestACrashBetweenAnyTwoRequestsDoesNotMatter(t *testing.T) {
 	for situation, arrange := range crashes {
 		t.Run(situation, func(t *testing.T) {
+			t.Parallel()
 			run := &crashRun{world: newWorld(t), arrange: arrange, base: start()}
 			undisturbed := run.crash(0, false, nil)
 			for _, after := range []bool{false, true} {
@@ -131,6 +132,7 @@ func (r *crashRun) crash(number int, after bool, then func()) map[string]any {
 	r.requests.breakRequest(number, after)
 	r.crashed = false
 	r.settle(then)
+	defer r.clear()
 	return r.state(before)
 }
 

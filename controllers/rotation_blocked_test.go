@@ -197,29 +197,40 @@ func TestACertificateThatIsNotPermittedAnyMoreGetsTheRoots(t *testing.T) {
 	r.wantBlocker("Secret", "tenant", "isn't issued again|permits certificates from namespace")
 }
 
-// Certificates of four generations are in use, and the next has to wait for them.
+// Certificates of three generations are in use, and the next has to wait for them, unless it can't; the one after it has to.
 func TestThereAreNoMoreThanFourGenerations(t *testing.T) {
-	r := newRotating(t, "a", "b", "c", "d")
-	for i := range 4 {
-		edit(r.world, r.authority, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = fmt.Sprintf("name %d", i) })
+	r := newRotating(t, "a", "b", "c")
+	rotated := func() {
 		for range 4 {
 			r.later(6 * time.Minute)
 			r.round()
 		}
-		edit(r.world, r.certificates[i], noServer) // is kept
-		r.round()
 	}
+	for i := range 2 {
+		edit(r.world, r.certificates[i], noServer) // is kept
+		edit(r.world, r.authority, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = fmt.Sprintf("name %d", i) })
+		rotated()
+	}
+	edit(r.world, r.certificates[2], noServer)
+	r.round()
 	r.told.take()
 	edit(r.world, r.authority, func(a *v1alpha1.MTLSAuthority) { a.Spec.CommonName = "one more" })
-	r.later(6 * time.Minute)
-	r.round()
+	rotated()
 	r.wantCondition(r.authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonTooManyGenerations,
-		"the spec asks for another CA|4 generations are still needed|status.rotation")
-	r.wantReady(r.authority, "True", v1alpha1.ReasonSigning, "generation 5 signs")
-	if r.exists("my-ca-ca-6") {
+		"the spec asks for another CA|3 generations are still needed|status.rotation")
+	r.wantTold("Warning " + v1alpha1.ReasonTooManyGenerations)
+
+	r.deleteGeneration("my-ca-ca-3")
+	rotated()
+	r.wantReady(r.authority, "True", v1alpha1.ReasonSigning, "generation 4 signs")
+	r.deleteGeneration("my-ca-ca-4")
+	rotated()
+	r.wantCondition(r.authority, v1alpha1.ConditionStalled, "True", v1alpha1.ReasonTooManyGenerations,
+		`Secret "my-ca-ca-4" was deleted|4 generations are still needed|status.rotation`)
+	r.wantReady(r.authority, "True", v1alpha1.ReasonSigning, "generation 4 signs")
+	if r.exists("my-ca-ca-5") {
 		t.Error("there is a fifth that is live")
 	}
-	r.wantTold("Warning " + v1alpha1.ReasonTooManyGenerations)
 	r.wantNoWrites(func() { r.round() })
 }
 

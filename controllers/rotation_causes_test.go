@@ -82,12 +82,7 @@ func TestADueCAIsReplaced(t *testing.T) {
 func TestADeletedSecretOfACAIsAWishForAnother(t *testing.T) {
 	r := newRotating(t, "a")
 	r.later(time.Minute)
-	r.check(r.admin.Delete(r.ctx, r.secret("my-ca-ca-1")))
-	r.eventually("the cache sees that the Secret is deleted", func() bool {
-		secret := r.secret("my-ca-ca-1")
-		r.check(r.client.Get(r.ctx, keyOf(secret), secret))
-		return secret.DeletionTimestamp != nil
-	})
+	r.deleteGeneration("my-ca-ca-1")
 	r.round()
 	r.wantReady(r.authority, metav1.ConditionTrue, v1alpha1.ReasonSigning, "generation 1 signs")
 	r.finish()
@@ -95,6 +90,17 @@ func TestADeletedSecretOfACAIsAWishForAnother(t *testing.T) {
 	if r.exists("my-ca-ca-1") {
 		t.Error("the Secret that was deleted is still there")
 	}
+}
+
+// deleteGeneration asks for the end of a generation Secret, as a person does. Its finalizer holds it.
+func (r *rotating) deleteGeneration(name string) {
+	r.t.Helper()
+	secret := r.secret(name)
+	r.check(r.admin.Delete(r.ctx, secret))
+	r.eventually("the cache sees that the Secret is deleted", func() bool {
+		r.check(r.client.Get(r.ctx, keyOf(secret), secret))
+		return secret.DeletionTimestamp != nil
+	})
 }
 
 // loseKey takes a generation Secret away, finalizer and all.

@@ -67,6 +67,7 @@ func (r *rotating) calm() {
 func TestACrashBetweenAnyTwoWritesOfARotationDoesNotMatter(t *testing.T) {
 	for sentence, goesOn := range rotationCrashes {
 		t.Run(sentence, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			base := start()
 			run := func(number int, after bool) (state map[string]any, crashed bool) {
@@ -79,6 +80,7 @@ func TestACrashBetweenAnyTwoWritesOfARotationDoesNotMatter(t *testing.T) {
 				process := w.requests
 				process.breakWrite(number, after)
 				goesOn(r)
+				defer w.clear()
 				return timeless(w, w.state(before)), w.requests != process
 			}
 			undisturbed, _ := run(0, false)

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"crypto/x509"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,11 +68,13 @@ func (r *rotating) issuerOf(name string) string {
 	return certificates[0].Issuer.CommonName
 }
 
+// commonNames come in the order of the alphabet: certificates of one second have none in a bundle.
 func commonNames(certificates []*x509.Certificate) string {
 	names := make([]string, len(certificates))
 	for i, certificate := range certificates {
 		names[i] = certificate.Subject.CommonName
 	}
+	slices.Sort(names)
 	return strings.Join(names, ", ")
 }
 

@@ -70,6 +70,7 @@ type world struct {
 	requests  *requests
 	told      *told
 	namespace string
+	made      []string           // all namespaces of this world
 	stop      context.CancelFunc // ends the operator
 }
 
@@ -79,8 +80,32 @@ func newWorld(t *testing.T) *world {
 	w.admin = newClient(t, apiServer)
 	w.namespace = w.newNamespace("", nil)
 	w.restart()
-	t.Cleanup(func() { w.stop() })
+	t.Cleanup(func() {
+		w.stop()
+		w.clear()
+	})
 	return w
+}
+
+// clear removes what was made in the namespaces of this world: all operators after it would have it in their caches.
+func (w *world) clear() {
+	ctx := context.WithoutCancel(w.ctx)
+	unheld := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	for _, namespace := range w.made {
+		for _, list := range []client.ObjectList{
+			&v1alpha1.MTLSCertificateList{}, &v1alpha1.MTLSAuthorityList{}, &corev1.SecretList{}, &corev1.ConfigMapList{},
+		} {
+			_ = w.admin.List(ctx, list, client.InNamespace(namespace))
+			_ = meta.EachListItem(list, func(item runtime.Object) error {
+				object := item.(client.Object)
+				if len(object.GetFinalizers()) > 0 {
+					_ = w.admin.Patch(ctx, object, unheld)
+				}
+				return w.admin.Delete(ctx, object)
+			})
+		}
+	}
+	w.made = nil
 }
 
 // restart ends the operator and starts another one, with empty caches and no keys in memory.
@@ -149,6 +174,7 @@ func (w *world) newNamespace(name string, labels map[string]string) string {
 		namespace.GenerateName = "test-"
 	}
 	w.check(w.admin.Create(w.ctx, namespace))
+	w.made = append(w.made, namespace.Name)
 	return namespace.Name
 }
 
