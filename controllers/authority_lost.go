@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,15 +39,13 @@ func (r *AuthorityReconciler) observeLost(ctx context.Context, pass *authorityPa
 
 // knownRoots are the fingerprints that status tells of or that a person named, with the numbers of their generations: 0 where
 // that isn't known.
-func knownRoots(authority *v1alpha1.MTLSAuthority) map[string]int64 {
+func knownRoots(pass *authorityPass) map[string]int64 {
 	known := map[string]int64{}
-	for _, generation := range authority.Status.Generations {
+	for _, generation := range pass.authority.Status.Generations {
 		known[generation.FingerprintSHA256] = generation.Number
 	}
-	for fingerprint := range strings.SplitSeq(authority.Annotations[v1alpha1.AdoptRootAnnotation], ",") {
-		if fingerprint = strings.ToLower(strings.TrimSpace(fingerprint)); fingerprint != "" {
-			known[fingerprint] += 0
-		}
+	for _, fingerprint := range pass.input.Orders.AdoptRoots {
+		known[fingerprint] += 0
 	}
 	return known
 }
@@ -89,7 +86,7 @@ type lostSearch struct {
 }
 
 func newLostSearch(pass *authorityPass) lostSearch {
-	search := lostSearch{known: knownRoots(pass.authority), found: map[string]bool{}}
+	search := lostSearch{known: knownRoots(pass), found: map[string]bool{}}
 	for _, generation := range slices.Concat(pass.input.Lineage.Live, pass.input.Lineage.Dead) {
 		search.found[generation.Issuer.Fingerprint()] = true
 	}

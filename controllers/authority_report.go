@@ -112,7 +112,7 @@ func (r *AuthorityReconciler) status(pass *authorityPass, decision plan.Authorit
 	ready := plan.Verdict{Reason: v1alpha1.ReasonSigning}
 	if signer := decision.Signer; signer != nil {
 		status.Expires = new(metav1.NewTime(signer.Issuer.Validity().NotAfter))
-		ready.Message = fmt.Sprintf("generation %d signs%s%s%s", signer.Number, pass.remarks(*signer), r.blindness(before),
+		ready.Message = fmt.Sprintf("CA generation %d signs (Secret %s)%s%s%s", signer.Number, signer.SecretName, pass.remarks(*signer), r.blindness(before),
 			r.trustRemarks(before))
 	} else if len(status.Generations) == 0 && decision.NotReady.Reason == v1alpha1.ReasonCALost {
 		status.Generations = before.Status.Generations // what is lost must not be forgotten
@@ -124,6 +124,12 @@ func (r *AuthorityReconciler) status(pass *authorityPass, decision plan.Authorit
 		status.NextRotationTime = new(metav1.NewTime(decision.Due.Truncate(time.Second)))
 	}
 	status.Conditions = r.conditions(before.Status.Conditions, before.Generation, ready, decision.NotReady, decision.Stalled)
+	if blocked := len(decision.Blockers); blocked > 0 && decision.Stalled.Reason == "" {
+		r.setCondition(&status.Conditions, before.Generation, v1alpha1.ConditionStalled, false, plan.Verdict{
+			Reason:  v1alpha1.ReasonProgressing,
+			Message: fmt.Sprintf("the rotation waits for %d that can't follow, see status.rotation.blockers", blocked),
+		})
+	}
 	trusted, verdict := r.delivered(pass)
 	r.setCondition(&status.Conditions, before.Generation, v1alpha1.ConditionTrustDistributed, trusted, verdict)
 	return status
@@ -150,7 +156,7 @@ func (r *AuthorityReconciler) delivered(pass *authorityPass) (bool, plan.Verdict
 	}
 	switch {
 	case waiting == 0:
-		return true, plan.Verdict{Reason: v1alpha1.ReasonDistributed, Message: "everybody has the roots"}
+		return true, plan.Verdict{Reason: v1alpha1.ReasonDistributed, Message: "all Secrets and trust bundles have the roots"}
 	case refused != "":
 		return false, plan.Verdict{Reason: v1alpha1.ReasonTrustBundleRejected, Message: refused}
 	default:

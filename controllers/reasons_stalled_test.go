@@ -69,6 +69,16 @@ var stalledRows = []stalledRow{
 		message: `spec.nameConstraints.permitted.emailAddresses[0]|"@@"`,
 	},
 	{
+		sentence: "somebody says something with an annotation that can't be read", reason: v1alpha1.ReasonInvalidAnnotation,
+		act: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) { a.Annotations[v1alpha1.CompromisedAnnotation] = "true" })
+		},
+		undo: func(w *world, a *v1alpha1.MTLSAuthority) {
+			edit(w, a, func(a *v1alpha1.MTLSAuthority) { delete(a.Annotations, v1alpha1.CompromisedAnnotation) })
+		},
+		message: `mtls-operator.io/compromised: "true" says nothing|such as 1,2`,
+	},
+	{
 		sentence: "the authority is deleted while a certificate refers to it", reason: v1alpha1.ReasonInUse,
 		act: func(w *world, a *v1alpha1.MTLSAuthority) {
 			w.check(w.admin.Delete(w.ctx, a))

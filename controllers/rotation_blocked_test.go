@@ -41,12 +41,13 @@ func TestBlockersCanBeIgnored(t *testing.T) {
 	r.round()
 	r.wantIssuer("my-ca G2")
 
+	r.annotate(v1alpha1.IgnoreBlockersAnnotation, "")
 	r.later(6 * time.Minute) // the one that goes waits as well
 	r.round()
 	r.wantStage(v1alpha1.StageRetiring, "")
 	r.wantBlocker("Pod", "stuck", "restart it after")
 	r.told.take()
-	r.annotate(v1alpha1.IgnoreBlockersAnnotation, "1,2")
+	r.annotate(v1alpha1.IgnoreBlockersAnnotation, "2")
 	r.round()
 	r.wantTold("Normal "+v1alpha1.ReasonGenerationRetired, "Warning "+v1alpha1.ReasonRanOver+": generation 1 didn't wait for Pod")
 	r.wantRoots("my-ca G2")

@@ -32,7 +32,8 @@ const (
 	// CompromisedAnnotation names generations, separated by commas, whose keys others have: they are replaced at once and
 	// without regard to who can't follow.
 	CompromisedAnnotation = Prefix + "compromised"
-	// IgnoreBlockersAnnotation names the next generation: pods and objects that can't follow don't hold it up.
+	// IgnoreBlockersAnnotation names the next generation: pods and objects that can't follow don't hold it up, nor later the
+	// retirement of those before it.
 	IgnoreBlockersAnnotation = Prefix + "ignore-blockers"
 	// AdoptRootAnnotation names SHA-256 fingerprints, in hex and separated by commas, of roots of a CA that was lost. They
 	// stay trusted while its certificates are replaced.

@@ -66,6 +66,8 @@ const (
 	ReasonImportedClash = "ImportedClash"
 	// ReasonTooManyGenerations: older generations are still needed, and the next has to wait for them.
 	ReasonTooManyGenerations = "TooManyGenerations"
+	// ReasonInvalidAnnotation: an annotation asks for something that can't be read, or can't be done.
+	ReasonInvalidAnnotation = "InvalidAnnotation"
 )
 
 // Reasons of condition Ready=False of an authority that is signed by another one.

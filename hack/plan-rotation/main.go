@@ -4,7 +4,7 @@
 //	go run ./hack/plan-rotation [-for 8760h] NAMESPACE/NAME
 //
 // It reads the cluster of the current context of the kubeconfig, with the rights of who runs it: those to list Secrets, pods
-// and nodes everywhere. It writes nothing.
+// and nodes everywhere. It writes nothing. Of an authority that another one signs, it doesn't foresee what that one does.
 package main
 
 import (
@@ -17,9 +17,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mtls-operator/mtls-operator/controllers"
@@ -29,13 +29,17 @@ import (
 func main() {
 	until := flag.Duration("for", 8760*time.Hour, "how far to look ahead")
 	domain := flag.String("cluster-domain", "cluster.local", "domain of the cluster's Services")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "plan-rotation [flags] NAMESPACE/NAME prints what will happen to the CA of an "+
+			"MTLSAuthority, and when.")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	namespace, name, ok := strings.Cut(flag.Arg(0), "/")
 	if !ok || flag.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, "write the authority as NAMESPACE/NAME")
 		os.Exit(2)
 	}
-	ctrl.SetLogger(log.Log)
 	options := controllers.Options{ClusterDomain: *domain}
 	key := types.NamespacedName{Namespace: namespace, Name: name}
 	if err := run(ctrl.SetupSignalHandler(), os.Stdout, options, key, *until); err != nil {
@@ -45,6 +49,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, options controllers.Options, key types.NamespacedName, until time.Duration) error {
+	ctrl.SetLogger(logr.Discard())
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return err
@@ -84,10 +89,19 @@ func write(out io.Writer, moments []plan.Moment) error {
 	return table.Flush()
 }
 
+// does tells what a step means; behind those that end in a colon comes why.
+var does = map[plan.StepKind]string{
+	plan.StepMint:     "a CA is made and delivered to everybody: ",
+	plan.StepActivate: "it signs from now on",
+	plan.StepWithdraw: "it doesn't sign any more: ",
+	plan.StepRetire:   "it is trusted by nobody from now on",
+	plan.StepDelete:   "its Secret is deleted",
+}
+
 func describe(p plan.RotationPlan) string {
 	step, what := "-", p.Message
 	if p.Step.Kind != "" {
-		step, what = fmt.Sprintf("%s %d", p.Step.Kind, p.Step.Number), p.Step.Cause+p.Step.For
+		step, what = fmt.Sprintf("%s %d", p.Step.Kind, p.Step.Number), does[p.Step.Kind]+p.Step.Cause+p.Step.For
 	}
 	if what == "" && !p.Due.IsZero() {
 		what = "the next generation is made at " + p.Due.UTC().Format(time.RFC3339)

@@ -61,7 +61,6 @@ func (r *rotation) settle(g *gate, times times, at time.Time, since func(*Consum
 	g.block(stuck...)
 	g.open = len(g.blockers) == 0
 	if !g.open {
-		g.waiting = "waits for " + blockersText(g.blockers)
 		g.again = soonest(r.now, g.again, r.now.Add(times.delay))
 	}
 }

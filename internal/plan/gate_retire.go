@@ -14,7 +14,7 @@ func (r *rotation) gateB(y Generation) gate {
 	}
 	g.again = g.deadline
 	emergency := r.Orders.Compromised.Has(y.Number)
-	g.override(emergency || r.Orders.IgnoreBlockers.Has(y.Number))
+	g.override(emergency || r.Orders.IgnoreBlockers.Has(r.signer.Number))
 	times := newTimes(r.delay(emergency))
 	// Since then it signs nothing: when another one began to, or when it was withdrawn and the one before it signs again.
 	replaced := latest(r.signer.Activated, y.Withdrawn)

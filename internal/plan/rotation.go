@@ -152,6 +152,9 @@ func Rotation(in RotationInput, now time.Time) RotationPlan {
 		}
 	}
 	r.plan.Next = soonest(now, r.plan.Next, r.plan.NextStepAt, r.plan.Due)
+	if r.plan.Stalled.Reason == "" {
+		r.plan.Stalled = r.unserved()
+	}
 	return *r.plan
 }
 
@@ -170,6 +173,9 @@ func (r *rotation) describe() {
 		r.plan.All = r.leaves()
 		r.plan.Done = r.plan.All - len(r.plan.Reissue)
 		r.plan.Message = fmt.Sprintf("certificates are issued again by generation %d", r.signer.Number)
+		if len(r.plan.Reissue) == 0 {
+			r.plan.Message = fmt.Sprintf("authorities below get CAs of generation %d", r.signer.Number)
+		}
 	case len(retiring) > 0:
 		r.plan.Stage = v1alpha1.StageRetiring
 	default:
@@ -181,7 +187,7 @@ func (r *rotation) describe() {
 	if r.plan.Stage != v1alpha1.StageStable {
 		r.plan.Cause, r.plan.Started = newest.Cause, newest.Made
 	}
-	if due, applies := r.due(r.signer); applies {
+	if due, applies := r.due(r.signer); applies && r.next.Number == 0 {
 		r.plan.Due = due
 	}
 }
@@ -314,6 +320,9 @@ func (r *rotation) wait(gate gate) {
 	r.plan.Next = soonest(r.now, r.plan.Next, gate.again)
 	if r.plan.Message == "" {
 		r.plan.Message = gate.waiting
+	}
+	if len(gate.blockers) > 0 {
+		r.plan.Message = "waits for " + blockersText(r.plan.Blockers)
 	}
 	if len(gate.blockers) > 0 && !gate.deadline.IsZero() {
 		r.plan.Deadline = gate.deadline

@@ -107,8 +107,8 @@ func TestNoGenerationIsMadeWhen(t *testing.T) {
 		"nobody knows the spec it was made from":    {func(s *scene) { s.of(1).SpecHash = "" }, today},
 		"the request was served":                    {func(s *scene) { s.Orders.Rotate, s.of(1).RotateServed = "x", "x" }, today},
 		"the request was taken back":                {func(s *scene) { s.of(1).RotateServed = "x" }, today},
-		"others have a key that is no more":         {func(s *scene) { s.Orders.Compromised = plan.NewNumbers(7) }, today},
-		"a rotation is aborted that there isn't":    {func(s *scene) { s.Orders.Abort = plan.NewNumbers(1, 2) }, today},
+		"others have a key that is no more":         {func(s *scene) { s.Highest, s.Orders.Compromised = 7, plan.NewNumbers(7) }, today},
+		"a rotation is aborted that is over":        {func(s *scene) { s.Highest, s.Orders.Abort = 2, plan.NewNumbers(2) }, today},
 		"blockers of no rotation are to be ignored": {func(s *scene) { s.Orders.IgnoreBlockers = plan.NewNumbers(1) }, today},
 		"it was due, and aborted": {
 			func(s *scene) { s.of(1).AbortedCauses = []string{"RenewalDue:1"} }, tooLate.Add(-1),

@@ -39,7 +39,7 @@ func TestBlockersAreWaitedForUntilTheDeadline(t *testing.T) {
 	}{
 		{opensA, half, ""},
 		{half.Add(-1), half, ""},
-		{half, due, "Secret shop/web, MTLSAuthority shop/sub. It is waited for until 2027-02-15T20:00:00Z, and then"},
+		{half, tooLate, "Secret shop/web, MTLSAuthority shop/sub. It is waited for until 2027-02-15T20:00:00Z, and then"},
 		{tooLate.Add(-1), tooLate, "no longer"},
 	} {
 		got := s.at(c.now)
@@ -129,11 +129,11 @@ func TestBlockersOfARetirementAreIgnoredWhenAPersonSaysSo(t *testing.T) {
 	s := retiring(t)
 	s.cart().Leaf, s.Pods = leafOn(1, noon), []plan.PodView{oldPod(noon)}
 	s.cart().Leaf.Kept = "Denied"
-	s.Orders.IgnoreBlockers = plan.NewNumbers(2)
+	s.Orders.IgnoreBlockers = plan.NewNumbers(1, 3)
 	if got := s.at(opensB); got.Step.Kind != "" {
-		t.Errorf("it names another generation, and %+v is done", got.Step)
+		t.Errorf("it names the one that goes, as one does that was left behind, and %+v is done", got.Step)
 	}
-	s.Orders.IgnoreBlockers = plan.NewNumbers(1)
+	s.Orders.IgnoreBlockers = plan.NewNumbers(2)
 	if got := s.at(opensB); got.Step.Kind != plan.StepRetire || ranOver(got.Step) != "Secret shop/cart, Pod shop/cart-1" {
 		t.Errorf("got %+v, ran over %s", got.Step, ranOver(got.Step))
 	}
