@@ -55,7 +55,7 @@ func (o *operator) watchAuthorities(mgr ctrl.Manager, options controller.Options
 			handler.EnqueueRequestsFromMapFunc(o.authoritiesOfForeign))).
 		WithOptions(options)
 	if len(o.options.Namespaces) == 0 {
-		setup = setup.WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.authoritiesLeftIn),
+		setup = setup.WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.authoritiesOfNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return setup.Complete(o.authorities)
@@ -66,7 +66,6 @@ type authorityPass struct {
 	authority *v1alpha1.MTLSAuthority
 	input     plan.AuthorityInput
 	secrets   map[int64]*corev1.Secret // of the generations, without their keys
-	cached    int                      // Secrets that say that they are a generation
 	roots     pki.Bundle               // that everybody is to trust
 	imported  *pki.Authority           // the pair that a user keeps, when it can be a CA
 	parent    parentCA                 // the CA above, for an authority that is signed by another
@@ -126,13 +125,17 @@ func (r *AuthorityReconciler) decide(ctx context.Context, pass *authorityPass) (
 	if err := r.observe(ctx, pass); err != nil {
 		return plan.AuthorityPlan{}, err
 	}
+	if misses(pass.authority, pass.input.Lineage) {
+		if err := r.confirmGenerations(ctx, pass); err != nil {
+			return plan.AuthorityPlan{}, err
+		}
+	}
 	decision := plan.Authority(pass.input, r.clock.Now())
 	if decision.WantsPods {
 		var err error
-		if pass.input.Pods, err = r.pods(ctx, pass.input.Consumers); err != nil {
+		if decision, err = r.planWithPods(ctx, pass); err != nil {
 			return decision, err
 		}
-		decision = plan.Authority(pass.input, r.clock.Now())
 	}
 	pass.memory.hold(decision.Holding, r.clock.Now())
 	if decision.NotReady.Reason == v1alpha1.ReasonCALost {
@@ -163,7 +166,6 @@ func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) 
 		return err
 	}
 	pass.secrets = make(map[int64]*corev1.Secret, len(secrets))
-	pass.cached = len(secrets)
 	for i := range secrets {
 		number := generationNumber(&secrets[i])
 		if secrets[i].Name == generationName(key.Name, number) { // others may say that they have the number
@@ -181,11 +183,6 @@ func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) 
 		}
 	}
 	pass.input = in
-	if misses(pass.authority, in.Lineage) {
-		if err := r.confirmGenerations(ctx, pass); err != nil {
-			return err
-		}
-	}
 	for _, observe := range []func(context.Context, *authorityPass) error{
 		r.observeWish, r.observeParent, r.observeTrust, r.observeCertificates, r.observeLost,
 	} {

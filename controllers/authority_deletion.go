@@ -130,8 +130,7 @@ func inUseBy(authority *v1alpha1.MTLSAuthority, kind string, users []types.Names
 // releaseRetired lets the Secrets of CAs go that came back after they were retired, and that a person deletes.
 func (r *AuthorityReconciler) releaseRetired(ctx context.Context, pass *authorityPass) error {
 	for number, secret := range pass.secrets {
-		_, named := parseGenerationName(secret.Name)
-		if secret.DeletionTimestamp.IsZero() || named != number || !pass.input.Lineage.Retired.Has(number) {
+		if secret.DeletionTimestamp.IsZero() || !pass.input.Lineage.Retired.Has(number) {
 			continue
 		}
 		if err := r.destroyGeneration(ctx, secret); err != nil {

@@ -20,10 +20,15 @@ import (
 func (r *AuthorityReconciler) observeLost(ctx context.Context, pass *authorityPass) error {
 	_, signs := pass.input.Lineage.Signer()
 	waits := pass.input.Restored && len(pass.input.Lineage.Live)+len(pass.input.Lineage.Dead) == 0
-	if signs || waits || len(pass.input.Known)+int(pass.input.Highest) == 0 || pass.authority.Spec.SignedBy != nil {
+	known := knownRoots(pass)
+	if signs {
+		known = goneRoots(pass)
+	}
+	nothing := signs && len(known) == 0 || !signs && len(pass.input.Known)+int(pass.input.Highest) == 0
+	if nothing || waits || pass.authority.Spec.SignedBy != nil {
 		return nil
 	}
-	search := newLostSearch(pass)
+	search := newLostSearch(pass, known, !signs)
 	below, err := r.below(ctx, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
@@ -48,6 +53,18 @@ func knownRoots(pass *authorityPass) map[string]int64 {
 		known[fingerprint] += 0
 	}
 	return known
+}
+
+// goneRoots are the fingerprints of generations beside the signer whose Secrets are gone although certificates may be left that
+// they signed.
+func goneRoots(pass *authorityPass) map[string]int64 {
+	gone := map[string]int64{}
+	for _, generation := range pass.authority.Status.Generations {
+		if generation.Role != v1alpha1.RoleNext && !pass.input.Lineage.Has(generation.Number) {
+			gone[generation.FingerprintSHA256] = generation.Number
+		}
+	}
+	return gone
 }
 
 // searchAuthority looks for lost roots with the certificates of an authority, and with its own generations when it is one
@@ -81,12 +98,13 @@ func (r *AuthorityReconciler) searchAuthority(ctx context.Context, pass *authori
 // lostSearch is what is known of lost roots, and which were found.
 type lostSearch struct {
 	known map[string]int64 // numbers by fingerprint; 0 where the number isn't known
+	told  bool             // roots of certificates that status tells of count as well
 	found map[string]bool
 	roots []plan.LostRoot
 }
 
-func newLostSearch(pass *authorityPass) lostSearch {
-	search := lostSearch{known: knownRoots(pass), found: map[string]bool{}}
+func newLostSearch(pass *authorityPass, known map[string]int64, told bool) lostSearch {
+	search := lostSearch{known: known, told: told, found: map[string]bool{}}
 	for _, generation := range slices.Concat(pass.input.Lineage.Live, pass.input.Lineage.Dead) {
 		search.found[generation.Issuer.Fingerprint()] = true
 	}
@@ -109,7 +127,7 @@ func (r *AuthorityReconciler) searchSecret(ctx context.Context, pass *authorityP
 	told := toldLeaf(pass.authority, certificate, secret)
 	for _, root := range roots {
 		number, known := search.known[pki.Fingerprint(root)]
-		if told != nil && told.CheckSignatureFrom(root) == nil {
+		if search.told && told != nil && told.CheckSignatureFrom(root) == nil {
 			known, number = true, max(number, certificate.Status.Certificate.AuthorityGeneration)
 		}
 		search.take(pass, root, number, known)

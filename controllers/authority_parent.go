@@ -17,6 +17,7 @@ import (
 // parentCA is the CA that signs an authority.
 type parentCA struct {
 	key    types.NamespacedName
+	uid    types.UID
 	signer plan.Generation
 }
 
@@ -48,6 +49,7 @@ func (r *AuthorityReconciler) observeParent(ctx context.Context, pass *authority
 	if err != nil {
 		return err
 	}
+	pass.parent.uid = above.UID
 	pass.parent.signer, pass.input.Parent.NotReady = r.parentSigner(pass.authority, above, lineage)
 	pass.input.Parent.Signer = pass.parent.signer.Issuer
 	_, pass.input.Parent.Rotating = lineage.Next()

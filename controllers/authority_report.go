@@ -46,14 +46,19 @@ func (r *AuthorityReconciler) report(ctx context.Context, pass *authorityPass, d
 		}
 		r.emit(before, transition(before.Status.Conditions, v1alpha1.ConditionStalled, decision.Stalled, "Issue")...)
 	}
-	if decision.Stage == v1alpha1.StageStable && distributed(after, pass.roots) {
-		r.rotations.forget(client.ObjectKeyFromObject(before))
+	if decision.Stage == v1alpha1.StageStable && pass.allCurrent() {
+		r.rotations.forget(client.ObjectKeyFromObject(before)) // what else is in the way of roots wakes it when that changes
 	} else if decision.Signer != nil {
 		wait = soonestWait(wait, rotationInterval)
 	}
 	result := r.requeueAt(decision.Next)
 	result.RequeueAfter = soonestWait(result.RequeueAfter, wait)
 	return result, nil
+}
+
+// allCurrent tells whether every consumer has the roots that it is to have.
+func (p *authorityPass) allCurrent() bool {
+	return !slices.ContainsFunc(p.input.Consumers, func(c plan.Consumer) bool { return !c.Current })
 }
 
 // soonestWait is the shorter of two waits; zero is none.
@@ -112,9 +117,9 @@ func (r *AuthorityReconciler) status(pass *authorityPass, decision plan.Authorit
 	ready := plan.Verdict{Reason: v1alpha1.ReasonSigning}
 	if signer := decision.Signer; signer != nil {
 		status.Expires = new(metav1.NewTime(signer.Issuer.Validity().NotAfter))
-		ready.Message = fmt.Sprintf("CA generation %d signs (Secret %s)%s%s%s", signer.Number, signer.SecretName, pass.remarks(*signer), r.blindness(before),
-			r.trustRemarks(before))
-	} else if len(status.Generations) == 0 && decision.NotReady.Reason == v1alpha1.ReasonCALost {
+		ready.Message = fmt.Sprintf("CA generation %d signs (Secret %s)%s%s%s", signer.Number, signer.SecretName,
+			pass.remarks(*signer), r.blindness(before), r.trustRemarks(before))
+	} else if len(status.Generations) == 0 {
 		status.Generations = before.Status.Generations // what is lost must not be forgotten
 	}
 	if len(pass.input.Lineage.Live) > 0 {

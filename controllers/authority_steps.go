@@ -66,7 +66,7 @@ func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, ste
 			return err
 		}
 		if step.Cause == v1alpha1.CauseLost {
-			if err := r.announce(ctx, pass, number, ca); err != nil {
+			if err := r.announce(ctx, pass, number, ca, v1alpha1.RoleNext); err != nil {
 				return err
 			}
 		}
@@ -111,7 +111,7 @@ func (r *AuthorityReconciler) newGeneration(ctx context.Context, pass *authority
 		v1alpha1.RotateServedAnnotation: step.RotateServed,
 	}
 	if pass.authority.Spec.SignedBy != nil {
-		facts[v1alpha1.SignedByAnnotation] = parentKey(pass.authority).String()
+		facts[v1alpha1.SignedByAnnotation] = parentKey(pass.authority).String() + "/" + string(pass.parent.uid)
 	}
 	if step.Cause == v1alpha1.CauseInitial { // nobody trusts another one
 		facts[v1alpha1.ActivatedAtAnnotation] = r.fact()
@@ -124,7 +124,9 @@ func (r *AuthorityReconciler) newGeneration(ctx context.Context, pass *authority
 
 // announce writes into the status that a generation is the authority's, before it is made: when no key is left to endorse it,
 // nothing else tells it from one that somebody planted.
-func (r *AuthorityReconciler) announce(ctx context.Context, pass *authorityPass, number int64, issuer pki.Issuer) error {
+func (r *AuthorityReconciler) announce(ctx context.Context, pass *authorityPass, number int64, issuer pki.Issuer,
+	role v1alpha1.GenerationRole,
+) error {
 	before := pass.authority
 	after := before.DeepCopy()
 	all := generationsStatus(pass.input.Lineage) // of a restored authority they aren't in the status yet
@@ -137,7 +139,7 @@ func (r *AuthorityReconciler) announce(ctx context.Context, pass *authorityPass,
 		return g.Number == number
 	}), generationStatus(plan.Generation{
 		Number: number, SecretName: generationName(before.Name, number), Issuer: issuer,
-	}, v1alpha1.RoleRetiring))
+	}, role))
 	pass.authority = after
 	return r.patchStatus(ctx, before, after, !equal(before.Status, after.Status))
 }
@@ -188,7 +190,7 @@ func (r *AuthorityReconciler) adopt(ctx context.Context, pass *authorityPass, lo
 	if number == 0 {
 		number = pass.input.Lineage.Free(max(pass.input.Highest, pass.input.Lineage.Newest()))
 	}
-	if err := r.announce(ctx, pass, number, lost.Issuer); err != nil {
+	if err := r.announce(ctx, pass, number, lost.Issuer, v1alpha1.RoleRetiring); err != nil {
 		return err
 	}
 	pemText := lost.Issuer.Bundle().PEM()
@@ -254,8 +256,8 @@ func (r *AuthorityReconciler) retire(ctx context.Context, pass *authorityPass, s
 		v1alpha1.RetiredAnnotation:   pass.input.Lineage.Retired.With(step.Number).String(),
 		v1alpha1.RetiredAtAnnotation: r.fact(),
 	}
-	if step.AbortedCause != "" {
-		facts[v1alpha1.AbortedCauseAnnotation] = strings.Join(append(signer.AbortedCauses, step.AbortedCause), "\n")
+	if len(step.AbortedCauses) > 0 {
+		facts[v1alpha1.AbortedCauseAnnotation] = strings.Join(slices.Concat(signer.AbortedCauses, step.AbortedCauses), "\n")
 	}
 	if step.RotateServed != "" {
 		facts[v1alpha1.RotateServedAnnotation] = step.RotateServed

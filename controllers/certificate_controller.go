@@ -92,8 +92,8 @@ func (r *CertificateReconciler) Reconcile(ctx context.Context, request ctrl.Requ
 	err := r.observe(ctx, pass)
 	if err == nil {
 		err = r.act(ctx, pass)
-	} else if failed := r.keepTrust(ctx, pass); failed != nil {
-		err = failed
+	} else {
+		err = r.keepTrust(ctx, pass, err)
 	}
 	return r.report(ctx, pass, err)
 }
@@ -118,7 +118,8 @@ func (r *CertificateReconciler) observe(ctx context.Context, pass *leafPass) err
 	return err
 }
 
-// remember the leaf that stands in the Secret. When a problem lasts, its message changes with the leaf's end.
+// remember the leaf that stands in the Secret. When a problem lasts, its message changes with the leaf's end. Who may write the
+// Secret may put anything there: what status tells of a certificate is believed of that very one.
 func (p *leafPass) remember(secret *corev1.Secret, now time.Time) {
 	if secret == nil {
 		return
@@ -126,8 +127,8 @@ func (p *leafPass) remember(secret *corev1.Secret, now time.Time) {
 	certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey])
 	if err == nil && describable(certificates[0]) {
 		p.leaf, p.number = certificates[0], max(generationNumber(secret), 1)
-		if issued := p.certificate.Status.Certificate; issued != nil {
-			p.uid = issued.AuthorityUID
+		if issued := p.certificate.Status.Certificate; issued != nil && issued.FingerprintSHA256 == pki.Fingerprint(p.leaf) {
+			p.number, p.uid = issued.AuthorityGeneration, issued.AuthorityUID
 		}
 		if ended := p.leaf.NotAfter.Add(time.Second); ended.After(now) {
 			p.next = ended
@@ -188,7 +189,7 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 	}
 	leaf, err := r.issuer.Issue(ctx, order, key.Public())
 	if err != nil {
-		return r.issueProblem(pass, err)
+		return r.keepTrust(ctx, pass, r.issueProblem(pass, err))
 	}
 	data, err := output.Render(output.Leaf{
 		Certificate: leaf,
@@ -198,7 +199,7 @@ func (r *CertificateReconciler) issue(ctx context.Context, pass *leafPass, decis
 		Bundle:      pass.trust.roots,
 	})
 	if err != nil {
-		return r.issueProblem(pass, err)
+		return r.keepTrust(ctx, pass, r.issueProblem(pass, err))
 	}
 	if err := r.write(ctx, pass, issuedTarget(pass, decision, data)); err != nil {
 		return err

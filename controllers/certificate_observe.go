@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -219,18 +220,28 @@ func (r *CertificateReconciler) findTrust(ctx context.Context, pass *leafPass) e
 		return client.IgnoreNotFound(err)
 	}
 	pass.trust, err = r.settledTrust(ctx, authority)
+	if pass.uid == "" && pass.leaf != nil {
+		if on := pass.trust.lineage.On(pass.leaf); on > 0 {
+			pass.number, pass.uid = on, string(authority.UID)
+		}
+	}
 	return err
 }
 
-// keepTrust brings the roots of a certificate up to date that can't be issued now: the others' depend on it.
-func (r *CertificateReconciler) keepTrust(ctx context.Context, pass *leafPass) error {
-	if pass.secret == nil || len(pass.trust.lineage.Live) == 0 || pass.leaf == nil {
-		return nil
+// keepTrust brings the roots of a certificate up to date that can't be issued now, because of a problem: the others' depend on
+// it. It returns the problem, or why the Secret can't be written either. A Secret that has nothing of the authority, as when
+// the certificate came from another one that signed it, is left as it is.
+func (r *CertificateReconciler) keepTrust(ctx context.Context, pass *leafPass, problem error) error {
+	if pass.secret == nil || len(pass.trust.lineage.Live) == 0 {
+		return problem
 	}
-	if pass.trust.lineage.On(pass.leaf) == 0 || bytes.Equal(pass.secret.Data[v1alpha1.BundleKey], pass.trust.roots.PEM()) {
-		return nil
+	bundle := pass.secret.Data[v1alpha1.BundleKey]
+	signed := pass.leaf != nil && pass.trust.lineage.On(pass.leaf) > 0
+	if !signed && len(pass.trust.lineage.In(bundle)) == 0 || bytes.Equal(bundle, pass.trust.roots.PEM()) {
+		return problem
 	}
-	return r.patchSecret(ctx, pass.secret, trustPatch(pass.secret, pass.trust.roots, r.clock.Now()))
+	err := r.patchSecret(ctx, pass.secret, trustPatch(pass.secret, pass.trust.roots, r.clock.Now()))
+	return cmp.Or(rejected(err, v1alpha1.ReasonSecretRejected, pass.secret.Name), problem)
 }
 
 func reference(authority types.NamespacedName, own bool) string {

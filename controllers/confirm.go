@@ -30,9 +30,10 @@ func (r *AuthorityReconciler) confirmGenerations(ctx context.Context, pass *auth
 		if relabelled, err := r.relabelGeneration(ctx, &live[i]); err != nil || relabelled {
 			return cmp.Or(err, stale(live[i].Name))
 		}
-	}
-	if len(live) > pass.cached {
-		return stale(live[0].Name)
+		_, number := parseGenerationName(live[i].Name)
+		if number != 0 && pass.secrets[number] == nil { // a copy with another name is no generation, and the cache may not have it
+			return stale(live[i].Name)
+		}
 	}
 	return nil
 }

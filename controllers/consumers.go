@@ -3,6 +3,7 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,7 +35,7 @@ func (r *AuthorityReconciler) consumers(ctx context.Context, pass *authorityPass
 	view.next, _ = view.lineage.Next()
 	pass.input.Consumers, pass.input.Children = []plan.Consumer{}, nil
 	for _, of := range append([]*v1alpha1.MTLSAuthority{authority}, below...) {
-		view.own = of == authority
+		view.of, view.own = of, of == authority
 		if err := r.certificateConsumers(ctx, of, view); err != nil {
 			return err
 		}
@@ -66,7 +67,8 @@ type consumerView struct {
 	lineage      plan.Lineage
 	roots        pki.Bundle
 	signer, next plan.Generation
-	own          bool // they are of the authority itself, not of one below
+	of           *v1alpha1.MTLSAuthority // whose consumers they are
+	own          bool                    // it is the authority itself, not one below
 	now          time.Time
 	domain       string
 	memory       *rotationMemory
@@ -112,24 +114,29 @@ func (v *consumerView) consumer(certificate *v1alpha1.MTLSCertificate, secret *c
 	}
 	if secret == nil || otherHolder(secret, certificate) != "" {
 		consumer.Missing, consumer.Problem = true, unready(ready)
-		had := certificate.Status.Certificate != nil && certificate.DeletionTimestamp.IsZero()
+		had := v.issued(certificate) && certificate.DeletionTimestamp.IsZero()
 		return consumer, secret == nil && had && !isForeign(ready)
 	}
 	v.hold(&consumer, secret)
+	if len(consumer.Holds) == 0 && !v.issued(certificate) && ready != nil && ready.Status == metav1.ConditionFalse {
+		return consumer, false // it came from another authority, and this one doesn't issue it
+	}
 	if v.own {
 		consumer.Leaf = v.leaf(certificate, secret, ready)
 	}
 	return consumer, true
 }
 
+// issued tells whether the operator says that the authority issued the certificate that there is, or was.
+func (v *consumerView) issued(certificate *v1alpha1.MTLSCertificate) bool {
+	issued := certificate.Status.Certificate
+	return issued != nil && plan.IsOrWas(v.of, types.UID(issued.AuthorityUID))
+}
+
 // hold tells which generations' roots a Secret holds.
 func (v *consumerView) hold(consumer *plan.Consumer, secret *corev1.Secret) {
 	bundle := secret.Data[v1alpha1.BundleKey]
-	for _, generation := range v.lineage.Live {
-		if generation.Issuer.Bundle().In(bundle) {
-			consumer.Holds = append(consumer.Holds, generation.Number)
-		}
-	}
+	consumer.Holds = v.lineage.In(bundle)
 	consumer.Current = bytes.Equal(bundle, v.roots.PEM())
 	consumer.BundleSince = timeOf(secret.Annotations[v1alpha1.BundleSinceAnnotation])
 }
@@ -147,16 +154,37 @@ func (v *consumerView) leaf(certificate *v1alpha1.MTLSCertificate, secret *corev
 		Ends:  known.ends,
 		Since: timeOf(secret.Annotations[v1alpha1.IssuerSinceAnnotation]),
 	}
-	if ready != nil && ready.Status == metav1.ConditionFalse && slices.Contains(keptFor, ready.Reason) {
-		leaf.Kept = cut(ready.Message)
-	}
-	if v.next.Number > 0 && leaf.Kept == "" {
-		leaf.Refused = v.refused(certificate)
-	}
+	leaf.Kept, leaf.Refused = v.stuck(certificate, ready)
 	if issued := certificate.Status.Certificate; issued != nil && issued.RenewalTime != nil {
 		leaf.RenewBefore = issued.NotAfter.Sub(issued.RenewalTime.Time)
 	}
 	return leaf
+}
+
+// stuck says why a certificate isn't issued again, whatever signs or while this signer does, and why the next one can't.
+func (v *consumerView) stuck(certificate *v1alpha1.MTLSCertificate, ready *metav1.Condition) (kept, refused string) {
+	reason := ""
+	if ready != nil && ready.Status == metav1.ConditionFalse {
+		reason = ready.Reason
+	}
+	if slices.Contains(keptFor, reason) {
+		return cut(ready.Message), ""
+	}
+	expiring := reason == v1alpha1.ReasonAuthorityExpiring
+	if !expiring && v.next.Number == 0 {
+		return "", ""
+	}
+	wish, err := plan.NewWish(certificate, v.domain)
+	if err != nil {
+		return "", "" // it isn't issued because of that, which is a reason of its own
+	}
+	if expiring && v.expiring(v.signer, wish) != "" {
+		kept = cut(ready.Message)
+	}
+	if v.next.Number > 0 { // what the signer can't, the next one may
+		refused = v.refused(wish)
+	}
+	return kept, refused
 }
 
 // keptFor are the reasons for which a certificate isn't issued again, whatever signs.
@@ -166,15 +194,23 @@ var keptFor = []string{
 }
 
 // refused says why the next generation can't issue a certificate that the present one can; empty when it can.
-func (v *consumerView) refused(certificate *v1alpha1.MTLSCertificate) string {
-	wish, err := plan.NewWish(certificate, v.domain)
-	if err != nil || v.signer.Number > 0 && v.signer.Issuer.Allows(wish.Request) != nil {
+func (v *consumerView) refused(wish plan.Wish) string {
+	if v.signer.Number > 0 && v.signer.Issuer.Allows(wish.Request) != nil {
 		return ""
 	}
 	if err := v.next.Issuer.Allows(wish.Request); err != nil {
 		return cut(err.Error())
 	}
-	return ""
+	return v.expiring(v.next, wish)
+}
+
+// expiring says why a certificate of a generation would be useless, empty when it wouldn't be.
+func (v *consumerView) expiring(by plan.Generation, wish plan.Wish) string {
+	if by.Number == 0 || v.now.Before(plan.UselessFrom(by.Issuer, wish.Duration)) {
+		return ""
+	}
+	return fmt.Sprintf("spec.duration is %s, and of generation %d, which ends at %s, less than a tenth of that is left",
+		wish.Duration, by.Number, by.Issuer.Validity().NotAfter.UTC().Format(time.RFC3339))
 }
 
 // unready says why a Secret that is gone can't be made anew, empty when it can.

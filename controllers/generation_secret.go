@@ -68,12 +68,15 @@ func observedGeneration(secret *corev1.Secret) plan.Generation {
 		Cause:        facts[v1alpha1.CauseAnnotation],
 		CauseID:      facts[v1alpha1.CauseIDAnnotation],
 		SpecHash:     facts[v1alpha1.SpecHashAnnotation],
-		SignedBy:     facts[v1alpha1.SignedByAnnotation],
 		RotateServed: facts[v1alpha1.RotateServedAnnotation],
 		EndorsedBy:   facts[v1alpha1.EndorsedByAnnotation],
 		Retired:      plan.ParseNumbers(facts[v1alpha1.RetiredAnnotation]),
 		RetiredAt:    timeOf(facts[v1alpha1.RetiredAtAnnotation]),
 		Deleting:     !secret.DeletionTimestamp.IsZero(),
+	}
+	if parts := strings.SplitN(facts[v1alpha1.SignedByAnnotation], "/", 3); len(parts) >= 2 {
+		generation.SignedBy = parts[0] + "/" + parts[1]
+		generation.SignedByUID = types.UID(strings.Join(parts[2:], ""))
 	}
 	if causes := facts[v1alpha1.AbortedCauseAnnotation]; causes != "" {
 		generation.AbortedCauses = strings.Split(causes, "\n")
@@ -84,6 +87,8 @@ func observedGeneration(secret *corev1.Secret) plan.Generation {
 	_, keyFits := key.Encoding()
 	generation.Keyless = key == plan.KeyMissing && generation.Cause == v1alpha1.CauseLost
 	switch {
+	case generation.Number == 0:
+		generation.Problem = fmt.Sprintf("its label %s isn't the number of a CA", v1alpha1.GenerationLabel)
 	case secret.Name != name:
 		generation.Problem = fmt.Sprintf("its name isn't the one its labels say, %q", name)
 	case err != nil:
@@ -110,7 +115,7 @@ func parseGenerationName(secretName string) (authority string, number int64) {
 	}
 	authority = secretName[:at]
 	number, err := strconv.ParseInt(secretName[at+len(generationInfix):], 10, 64)
-	if err != nil || number < 1 || generationName(authority, number) != secretName {
+	if err != nil || number < 1 || number > plan.MaxNumber || generationName(authority, number) != secretName {
 		return "", 0
 	}
 	return authority, number

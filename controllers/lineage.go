@@ -114,13 +114,7 @@ func (s shared) roots(ctx context.Context, authority *v1alpha1.MTLSAuthority, li
 		return lineage.Bundle(), nil
 	}
 	roots, err := s.roots(ctx, above, aboveLineage, depth-1)
-	return roots.Union(lineage.BundleBeside(key.String())), err
-}
-
-// trustBundle is trustOf in parts.
-func (s shared) trustBundle(ctx context.Context, authority *v1alpha1.MTLSAuthority) (pki.Bundle, plan.Lineage, error) {
-	found, err := s.trustOf(ctx, authority)
-	return found.roots, found.lineage, err
+	return roots.Union(lineage.BundleBeside(above)), err
 }
 
 // parentKey is the authority above one that is signed by another.

@@ -92,6 +92,8 @@ type rotationMemory struct {
 	leaves map[types.UID]leafMemory
 	// turns are the Secrets whose certificates are to be issued again now.
 	turns map[types.NamespacedName]bool
+	// pods are what was seen of them last.
+	pods podsSeen
 	// reported is when progress was last written to the status.
 	reported time.Time
 }

@@ -167,6 +167,7 @@ func TestAPodThatCannotFollowIsWaitedForAndNamed(t *testing.T) {
 			r.wantNoWrites(func() { r.round() })
 
 			r.goes(pod)
+			r.later(podsInterval)
 			r.round()
 			r.wantIssuer("my-ca G2")
 			r.later(6 * time.Minute)
@@ -249,6 +250,7 @@ func TestANodeThatWasNotReadyIsGivenTime(t *testing.T) {
 	r.check(r.admin.Get(r.ctx, client.ObjectKey{Name: name}, node))
 	node.Status.Conditions[0].Status, node.Status.Conditions[0].LastTransitionTime = "True", metav1.NewTime(r.clock.Now())
 	r.check(r.admin.Status().Update(r.ctx, node))
+	r.later(podsInterval)
 	r.round()
 	r.wantBlocker("Pod", "away", "is Ready only since|kubelet has updated its files by")
 	wait := r.reconcileAuthority(r.authority).RequeueAfter

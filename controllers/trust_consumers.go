@@ -19,15 +19,15 @@ import (
 func (s shared) trustConsumers(ctx context.Context, authority *v1alpha1.MTLSAuthority, lineage plan.Lineage, roots pki.Bundle,
 ) ([]plan.Consumer, error) {
 	key := client.ObjectKeyFromObject(authority)
-	bundle, own, err := s.trustBundle(ctx, authority)
+	own, err := s.trustOf(ctx, authority)
 	if err != nil {
 		return nil, err
 	}
-	bundle = bundle.Union(roots) // the same, unless the cache is behind
+	bundle := own.roots.Union(roots) // the same, unless the cache is behind
 	view := trustView{
 		lineage: lineage, all: holds(lineage, bundle), hash: bundle.Hash(), pem: string(bundle.PEM()), obstacles: s.published.of(key),
 	}
-	secrets, err := s.retainedOf(ctx, key, own)
+	secrets, err := s.retainedOf(ctx, key, own.lineage)
 	if err != nil {
 		return nil, err
 	}

@@ -67,9 +67,9 @@ func (w *world) delivers(authority *v1alpha1.MTLSAuthority, bundle pki.Bundle) c
 
 func (w *world) roots(authority *v1alpha1.MTLSAuthority) (pki.Bundle, plan.Lineage) {
 	w.t.Helper()
-	bundle, lineage, err := w.trust.trustBundle(w.ctx, authority)
+	found, err := w.trust.trustOf(w.ctx, authority)
 	w.check(err)
-	return bundle, lineage
+	return found.roots, found.lineage
 }
 
 func (w *world) bundleOf(authority *v1alpha1.MTLSAuthority) pki.Bundle {

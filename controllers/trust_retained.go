@@ -43,17 +43,19 @@ func (s shared) retainedOf(ctx context.Context, authority types.NamespacedName, 
 	var all []retained
 	for i := range secrets.Items {
 		secret := &secrets.Items[i]
-		certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey])
-		if err != nil || s.clock.Now().After(certificates[0].NotAfter) || lineage.On(certificates[0]) == 0 {
-			continue
-		}
+		// Asked first, since it costs next to nothing: with deletionPolicy Retain these are all Secrets that are in use.
 		wanted, err := s.isWanted(ctx, secret)
 		if err != nil {
 			return nil, err
 		}
-		if !wanted {
-			all = append(all, retained{secret, certificates[0]})
+		if wanted {
+			continue
 		}
+		certificates, err := pki.ParseCertificates(secret.Data[v1alpha1.CertificateKey])
+		if err != nil || s.clock.Now().After(certificates[0].NotAfter) || lineage.On(certificates[0]) == 0 {
+			continue
+		}
+		all = append(all, retained{secret, certificates[0]})
 	}
 	return all, nil
 }

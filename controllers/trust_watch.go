@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,7 +55,7 @@ func (o *operator) watchTrust(mgr ctrl.Manager, options controller.Options) erro
 	setup := ctrl.NewControllerManagedBy(mgr).
 		Named("trust").
 		For(&v1alpha1.MTLSAuthority{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, rootsTold()))).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.trustOfSecret)).
+		Watches(&corev1.Secret{}, o.whenTrustSecretsChange()).
 		Watches(&v1alpha1.MTLSCertificate{}, handler.EnqueueRequestsFromMapFunc(o.trustOfCertificate),
 			builder.WithPredicates(retainedOnly())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(o.trustOfConfigMap)).
@@ -82,6 +83,24 @@ func (o *operator) trustOfSecret(ctx context.Context, object client.Object) []re
 		return o.authoritiesUnder(ctx, secret)
 	}
 	return requestsFor(retainer(object))
+}
+
+// whenTrustSecretsChange wakes at once by a CA, and once in a second by leaf Secrets: with deletionPolicy Retain each one that
+// is issued again may have outlived its MTLSCertificate, as far as the Secret tells.
+func (o *operator) whenTrustSecretsChange() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	now, later := handler.EnqueueRequestsFromMapFunc(o.trustOfSecret), soon(o.trustOfSecret)
+	of := func(object client.Object) handler.EventHandler {
+		if secret, ok := object.(*corev1.Secret); ok && secret.Type == v1alpha1.AuthoritySecretType {
+			return now
+		}
+		return later
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { of(e.Object).Create(ctx, e, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { of(e.ObjectNew).Update(ctx, e, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { of(e.Object).Delete(ctx, e, q) },
+	}
 }
 
 // trustOfCertificate wakes the authority that has to look after the Secret of an MTLSCertificate that is no more.

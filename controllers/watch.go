@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
+	"github.com/mtls-operator/mtls-operator/internal/plan"
 )
 
 // Indexes of the cache.
@@ -104,7 +105,7 @@ func generationOf(object client.Object) string {
 // generationNumber that a Secret's label tells; 0 when it tells none.
 func generationNumber(secret client.Object) int64 {
 	number, err := strconv.ParseInt(secret.GetLabels()[v1alpha1.GenerationLabel], 10, 64)
-	if err != nil || number < 1 {
+	if err != nil || number < 1 || number > plan.MaxNumber {
 		return 0
 	}
 	return number
@@ -147,9 +148,12 @@ func (o *operator) authorityOfSecret(_ context.Context, secret client.Object) []
 
 // authoritiesOfForeign wakes the authorities that import a Secret or that it stands in the way of.
 func (o *operator) authoritiesOfForeign(ctx context.Context, secret client.Object) []reconcile.Request {
-	importing := o.find(ctx, &v1alpha1.MTLSAuthorityList{},
+	return append(o.authoritiesImporting(ctx, secret), o.authorityOfSecret(ctx, secret)...)
+}
+
+func (o *operator) authoritiesImporting(ctx context.Context, secret client.Object) []reconcile.Request {
+	return o.find(ctx, &v1alpha1.MTLSAuthorityList{},
 		client.InNamespace(secret.GetNamespace()), client.MatchingFields{byImportedSecret: secret.GetName()})
-	return append(importing, o.authorityOfSecret(ctx, secret)...)
 }
 
 // authorityLeft wakes an authority that is being deleted when a certificate may have been the last that refers to it.
@@ -174,6 +178,24 @@ func (o *operator) authoritiesLeftIn(ctx context.Context, namespace client.Objec
 	var requests []reconcile.Request
 	for i := range certificates.Items {
 		requests = append(requests, o.authorityLeft(ctx, &certificates.Items[i])...)
+	}
+	return requests
+}
+
+// authoritiesOfNamespace wakes those that authoritiesLeftIn tells of, and the authorities of a namespace that another one
+// signs: by the namespace's labels that one permits them, and they wait for nothing else.
+func (o *operator) authoritiesOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
+	requests := o.authoritiesLeftIn(ctx, namespace)
+	authorities := &v1alpha1.MTLSAuthorityList{}
+	err := o.authorities.List(ctx, authorities, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy)
+	if err != nil {
+		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
+		return requests
+	}
+	for i := range authorities.Items {
+		if authority := &authorities.Items[i]; authority.Spec.SignedBy != nil {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(authority)})
+		}
 	}
 	return requests
 }

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -47,9 +46,9 @@ func (o *operator) authoritiesUnder(ctx context.Context, object client.Object) [
 }
 
 // authoritiesOfSecret wakes the authority that a Secret is a generation of, or that wants its name for one, and those above
-// and below: these may wait for it.
+// and below: these may wait for it. And those that import it: a copy of a generation is imported with our label on it.
 func (o *operator) authoritiesOfSecret(ctx context.Context, object client.Object) []reconcile.Request {
-	requests := o.authoritiesUnder(ctx, object)
+	requests := append(o.authoritiesUnder(ctx, object), o.authoritiesImporting(ctx, object)...)
 	for _, request := range o.authorityOfSecret(ctx, object) {
 		requests = append(requests, request)
 		requests = append(requests, o.above(ctx, request.NamespacedName)...)
@@ -90,7 +89,7 @@ func (o *operator) authoritiesWatching(ctx context.Context, object client.Object
 	case *v1alpha1.MTLSCertificate:
 		key = authorityKey(object)
 	default:
-		key.Namespace, key.Name, _ = strings.Cut(object.GetAnnotations()[v1alpha1.IssuedByAnnotation], "/")
+		key = issuedBy(object)
 	}
 	if key.Name == "" || !o.rotations.any() {
 		return nil

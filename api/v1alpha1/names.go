@@ -56,9 +56,9 @@ const (
 	CauseIDAnnotation = Prefix + "cause-id"
 	// SpecHashAnnotation is the versioned hash of the spec fields the generation was made from.
 	SpecHashAnnotation = Prefix + "spec-hash"
-	// SignedByAnnotation is the MTLSAuthority that signed the generation, as namespace/name.
+	// SignedByAnnotation is the MTLSAuthority that signed the generation: namespace, name and UID, separated by slashes.
 	SignedByAnnotation = Prefix + "signed-by"
-	// EndorsedByAnnotation is the signature of the generation before it, as "<number>:<base64>".
+	// EndorsedByAnnotation is the signature of the generation before it, in base64.
 	EndorsedByAnnotation = Prefix + "endorsed-by"
 )
 
@@ -78,8 +78,8 @@ const (
 	RetiredAnnotation = Prefix + "retired"
 	// RetiredAtAnnotation is when RetiredAnnotation was last written (RFC 3339).
 	RetiredAtAnnotation = Prefix + "retired-at"
-	// AbortedCauseAnnotation is on the generation that signs: cause and cause-id, separated by a colon, of the last rotation
-	// that a person aborted. It isn't begun again.
+	// AbortedCauseAnnotation is on the generation that signs: cause and cause-id, separated by a colon, a line for each rotation
+	// that a person aborted and each CA that others have the key of. None of them is begun again.
 	AbortedCauseAnnotation = Prefix + "aborted-cause"
 )
 

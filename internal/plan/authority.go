@@ -120,6 +120,7 @@ func (in AuthorityInput) withGenerations(now time.Time) AuthorityPlan {
 	if !found {
 		return in.withoutSigner(plan)
 	}
+	in.adopt(&plan) // of others whose certificates are left
 	plan.Signer = &signer
 	validity := signer.Issuer.Validity()
 	plan.Next = soonest(now, plan.Next, validity.NotBefore, validity.NotAfter.Add(time.Second), in.Imported.Begins)
@@ -147,13 +148,18 @@ func (in AuthorityInput) withoutSigner(plan AuthorityPlan) AuthorityPlan {
 			"everybody is seen to trust it; until then no certificate is issued. Those there are stay valid", unmarked.SecretName,
 			v1alpha1.ActivatedAtAnnotation)
 	}
+	in.adopt(&plan)
+	return plan
+}
+
+// adopt the first lost root before anything else is done.
+func (in AuthorityInput) adopt(plan *AuthorityPlan) {
 	for i := range in.LostRoots {
 		if in.adoptable(in.LostRoots[i]) {
 			plan.Adopt, plan.Step = &in.LostRoots[i], Step{}
-			return plan
+			return
 		}
 	}
-	return plan
 }
 
 // unmarked is the generation that is to sign when nothing is lost but the record that it may.

@@ -15,6 +15,8 @@ const (
 	kubeletLag = 90 * time.Second
 	// clockSkew between machines that is nothing to wonder about.
 	clockSkew = time.Minute
+	// mostDelays is how many delays what follows by itself is waited for in a hurry.
+	mostDelays = 20
 	// namedBlockers bounds the names in a message.
 	namedBlockers = 3
 )
@@ -26,6 +28,8 @@ type gate struct {
 	// objects are as they must be: all the rest is time, and who can't follow.
 	objects bool
 	open    bool
+	// overridden: what can't follow is named, and not waited for.
+	overridden bool
 	// at is when it opens if nothing changes, zero when more than time is missing; again when time changes something.
 	at, again time.Time
 	wantsPods bool
@@ -102,20 +106,37 @@ func (r *rotation) firstSight(id Gate, since time.Time) time.Time {
 	return since
 }
 
-// override has what can't follow be named, and not waited for.
-func (g *gate) override(yes bool) {
-	if yes {
-		g.deadline = time.Time{}
-	}
-}
-
 // block adds what can't follow.
 func (g *gate) block(all ...Blocker) {
-	if g.deadline.IsZero() {
+	if g.overridden {
 		g.ranOver = append(g.ranOver, all...)
 		return
 	}
 	g.blockers = append(g.blockers, all...)
+}
+
+// await what will follow by itself, until the deadline. Where nobody waits for what can't follow, that is until nothing has
+// followed for two delays, as what never does can't always be told from what will; and not for more than mostDelays in all,
+// as somebody may undo what was done again and again.
+func (g *gate) await(all []Blocker, begun time.Time, times *times, now time.Time) (waiting int) {
+	until := g.deadline
+	if g.overridden {
+		idle := latest(begun.Add(2*times.delay), times.at.Add(times.delay))
+		for _, end := range []time.Time{idle, begun.Add(mostDelays * times.delay)} {
+			if end.Before(until) {
+				until = end
+			}
+		}
+	}
+	if now.Before(until) {
+		g.again = soonest(now, g.again, until)
+		return len(all)
+	}
+	g.ranOver = append(g.ranOver, all...)
+	if last := until.Add(times.delay); times.at.After(last) { // of who is deleted and made anew all the time
+		times.at = last
+	}
+	return 0
 }
 
 // deliverer is the generation whose end bounds how long the next one may wait: the signer, or when none signs the newest

@@ -12,24 +12,32 @@ import (
 func (r *rotation) gateA(x Generation) gate {
 	emergency := r.Orders.Compromised.Has(r.signer.Number)
 	times := newTimes(r.delay(emergency))
-	deadline := latest(r.deadlineOf(r.deliverer()), x.Made.Add(2*times.delay)) // one that comes late has its time too
-	late := !r.now.Before(deadline)
+	deadline := latest(r.patience(), x.Made.Add(2*times.delay)) // one that comes late has its time too
 	g := gate{id: Gate{StepActivate, x.Number}, since: x.Made, deadline: deadline}
-	g.override(emergency || r.Orders.IgnoreBlockers.Has(x.Number) || late)
+	g.overridden = emergency || r.Orders.IgnoreBlockers.Has(x.Number) || !r.now.Before(deadline)
 	waiting, stuck := r.without(x, &g, &times)
 	g.block(append(stuck, r.refusedChildren(x)...)...)
-	if late {
-		g.block(waiting...)
-		waiting = nil
-		if last := deadline.Add(times.delay); times.at.After(last) { // of who is deleted and made anew all the time
-			times.at = last
-		}
-	}
-	g.objects = len(waiting) == 0 && len(g.blockers) == 0
+	g.objects = g.await(waiting, x.Made, &times, r.now) == 0 && len(g.blockers) == 0
 	g.waiting = fmt.Sprintf("generation %d is delivered to everybody, and signs after that", x.Number)
 	r.settle(&g, times, latest(x.Issuer.Validity().NotBefore.Add(pki.Backdate), times.at),
 		func(c *Consumer) time.Time { return c.bundleSince(x) })
 	return g
+}
+
+// patience is until when the old CA can wait for who can't follow. While none signs, certificates end one after the other.
+func (r *rotation) patience() time.Time {
+	until := r.deadlineOf(r.deliverer())
+	if r.signer.Number > 0 {
+		return until
+	}
+	for i := range r.Consumers {
+		if leaf := r.Consumers[i].Leaf; leaf != nil && r.now.Before(leaf.Ends) {
+			if last := leaf.Ends.Add(-rotationDelays * r.Wish.PropagationDelay); last.Before(until) {
+				until = last
+			}
+		}
+	}
+	return until
 }
 
 // without are the consumers that don't trust a generation: those that will, and those that can't be brought to it or that it

@@ -14,14 +14,14 @@ func (r *rotation) gateB(y Generation) gate {
 	}
 	g.again = g.deadline
 	emergency := r.Orders.Compromised.Has(y.Number)
-	g.override(emergency || r.Orders.IgnoreBlockers.Has(r.signer.Number))
+	g.overridden = emergency || r.Orders.IgnoreBlockers.Has(r.signer.Number)
 	times := newTimes(r.delay(emergency))
 	// Since then it signs nothing: when another one began to, or when it was withdrawn and the one before it signs again.
 	replaced := latest(r.signer.Activated, y.Withdrawn)
 	waiting, stuck := r.certificatesOn(y, replaced, &g, &times)
 	childrenWaiting, childrenStuck := r.childrenOn(y, &g)
 	g.block(append(stuck, childrenStuck...)...)
-	g.objects = waiting+childrenWaiting == 0 && len(g.blockers) == 0
+	g.objects = g.await(append(waiting, childrenWaiting...), replaced, &times, r.now) == 0 && len(g.blockers) == 0
 	g.waiting = fmt.Sprintf("generation %d goes once its last certificate was replaced everywhere", y.Number)
 	r.settle(&g, times, times.at, func(c *Consumer) time.Time { return c.issuerSince(replaced) })
 	return g
@@ -36,7 +36,8 @@ func (r *rotation) isOn(number int64, y Generation) bool {
 
 // certificatesOn a generation are still in use: those that will be issued again, and those that won't. The times since when
 // the others are on another one are added.
-func (r *rotation) certificatesOn(y Generation, replaced time.Time, g *gate, times *times) (waiting int, stuck []Blocker) {
+func (r *rotation) certificatesOn(y Generation, replaced time.Time, g *gate, times *times,
+) (waiting, stuck []Blocker) {
 	for i := range r.Consumers {
 		c := &r.Consumers[i]
 		switch {
@@ -50,26 +51,26 @@ func (r *rotation) certificatesOn(y Generation, replaced time.Time, g *gate, tim
 			stuck = append(stuck, c.blocker(fmt.Sprintf("its certificate of generation %d is valid until %s and isn't issued again: %s",
 				y.Number, c.Leaf.Ends.UTC().Format(time.RFC3339), c.Leaf.Kept)))
 		default:
-			waiting++
+			waiting = append(waiting, c.blocker("its certificate isn't issued again yet"))
 		}
 	}
 	return waiting, stuck
 }
 
 // childrenOn a generation are CAs below that are still in use: those that follow by themselves, and those whose own rotation
-// is held up. In an emergency none is waited for.
-func (r *rotation) childrenOn(y Generation, g *gate) (waiting int, stuck []Blocker) {
+// is held up.
+func (r *rotation) childrenOn(y Generation, g *gate) (waiting, stuck []Blocker) {
 	for _, child := range r.Children {
 		if !r.isOn(child.On, y) || r.now.After(child.Ends) {
 			continue
 		}
 		g.again = soonest(r.now, g.again, child.Ends.Add(time.Second))
-		if child.Held == "" && !g.deadline.IsZero() {
-			waiting++
+		message := fmt.Sprintf("its generation %d was signed by generation %d", child.Number, y.Number)
+		if child.Held == "" {
+			waiting = append(waiting, child.blocker(message))
 			continue
 		}
-		stuck = append(stuck, child.blocker(fmt.Sprintf("its generation %d was signed by generation %d, and its own rotation "+
-			"waits: %s", child.Number, y.Number, child.Held)))
+		stuck = append(stuck, child.blocker(message+", and its own rotation waits: "+child.Held))
 	}
 	return waiting, stuck
 }

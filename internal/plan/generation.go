@@ -33,8 +33,9 @@ type Generation struct {
 	Cause, CauseID string
 	// SpecHash of the spec it was made from.
 	SpecHash string
-	// SignedBy is the authority above that signed it, as namespace/name, empty for none.
-	SignedBy string
+	// SignedBy is the authority above that signed it, as namespace/name, empty for none. Its UID may not be known.
+	SignedBy    string
+	SignedByUID types.UID
 	// RotateServed is the request for a rotation that it serves.
 	RotateServed string
 	// EndorsedBy is the endorsement by the generation before it.

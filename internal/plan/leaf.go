@@ -213,10 +213,14 @@ func renewalRequested(in LeafInput, _ observed, _ time.Time) string {
 	return ""
 }
 
+// UselessFrom is from when on an issuer makes no certificates of a duration any more, as they would end with it too soon.
+func UselessFrom(issuer pki.Issuer, duration time.Duration) time.Time {
+	return issuer.Validity().NotAfter.Add(-duration / usefulFraction)
+}
+
 // schedule decides whether issuing makes sense now, and when to look again.
 func (p *LeafPlan) schedule(in LeafInput, now time.Time) {
-	issuerEnd := in.Issuer.Validity().NotAfter
-	useless := issuerEnd.Add(-in.Wish.Duration / usefulFraction) // from here on a new certificate is refused
+	useless := UselessFrom(in.Issuer, in.Wish.Duration)
 	if p.Issue {
 		p.Expiring = now.After(useless)
 		p.Issue = !p.Expiring

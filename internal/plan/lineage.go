@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/mtls-operator/mtls-operator/internal/pki"
 )
 
@@ -95,6 +97,17 @@ func (l Lineage) Has(number int64) bool {
 	})
 }
 
+// Signed is the highest number of a generation that was ever allowed to sign, as far as generations tell.
+func (l Lineage) Signed() int64 {
+	signed := l.Retired.Max()
+	for _, generation := range slices.Concat(l.Live, l.Dead) {
+		if !generation.Activated.IsZero() {
+			signed = max(signed, generation.Number)
+		}
+	}
+	return signed
+}
+
 // Newest is the highest number there ever was, as far as generations tell that can be believed.
 func (l Lineage) Newest() int64 {
 	newest := l.Retired.Max()
@@ -104,11 +117,15 @@ func (l Lineage) Newest() int64 {
 	return newest
 }
 
+// MaxNumber is the highest number of a generation. No authority comes near it: what is above was made up by somebody, and
+// might be too large to add to.
+const MaxNumber int64 = 1 << 53
+
 // Free is the lowest number above another that no Secret has. Whoever may create Secrets can't make the numbers run out by
-// one with the highest there is.
+// one with the highest there is. It is never above MaxNumber.
 func (l Lineage) Free(above int64) int64 {
-	number := above + 1
-	for slices.ContainsFunc(l.Refused, func(g Generation) bool { return g.Number == number }) {
+	number := min(above, MaxNumber-1) + 1
+	for number < MaxNumber && slices.ContainsFunc(l.Refused, func(g Generation) bool { return g.Number == number }) {
 		number++
 	}
 	return number
@@ -123,10 +140,25 @@ func (l Lineage) Bundle() pki.Bundle {
 	return bundle
 }
 
+// In are the numbers of the live generations all of whose roots are in a bundle in PEM.
+func (l Lineage) In(bundle []byte) []int64 {
+	var all []int64
+	for _, generation := range l.Live {
+		if generation.Issuer.Bundle().In(bundle) {
+			all = append(all, generation.Number)
+		}
+	}
+	return all
+}
+
 // BundleBeside is the roots of those live generations that another authority than this one signed, or none. Those that it
-// did sign have its roots, which it knows better: theirs are as old as they are.
-func (l Lineage) BundleBeside(authority string) pki.Bundle {
-	return Lineage{Live: filter(l.Live, func(g Generation) bool { return g.SignedBy != authority })}.Bundle()
+// did sign have its roots, which it knows better: theirs are as old as they are. One that was made anew under the same name
+// is another one.
+func (l Lineage) BundleBeside(authority metav1.Object) pki.Bundle {
+	name := authority.GetNamespace() + "/" + authority.GetName()
+	return Lineage{Live: filter(l.Live, func(g Generation) bool {
+		return g.SignedBy != name || g.SignedByUID != "" && !IsOrWas(authority, g.SignedByUID)
+	})}.Bundle()
 }
 
 // On is the number of the live generation that a certificate was signed by: of two with the same key, as when an imported

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/internal/pki"
 	"github.com/mtls-operator/mtls-operator/internal/plan"
@@ -153,16 +155,31 @@ func TestTheBundleIsTheRootsOfAllThatLive(t *testing.T) {
 	if got, want := l.Bundle().Hash(), one.Bundle().Union(two.Bundle()).Hash(); got != want {
 		t.Errorf("it holds %d roots, want those of 1 and 2", l.Bundle().Len())
 	}
-	if got := l.BundleBeside("pki/root"); got.Hash() != one.Bundle().Hash() {
+	if got := l.BundleBeside(above("root")); got.Hash() != one.Bundle().Hash() {
 		t.Errorf("beside those of its parent it holds %d roots, want one", got.Len())
 	}
-	if got := l.BundleBeside("pki/other"); got.Len() != 2 {
+	if got := l.BundleBeside(above("other")); got.Len() != 2 {
 		t.Errorf("beside those of another authority it holds %d roots, want two", got.Len())
 	}
-	if got := l.BundleBeside(""); got.Hash() != two.Bundle().Hash() {
-		t.Errorf("beside its own it holds %d roots, want that of its parent", got.Len())
+}
+
+// A CA whose authority was deleted and made anew is no CA of the new one: its root stays until it is replaced.
+func TestARootOfAnAuthorityThatWasMadeAnewStays(t *testing.T) {
+	l := plan.NewLineage([]plan.Generation{{
+		Number: 1, Activated: noon, Issuer: newCA(t, year, noon).Issuer(), SignedBy: "pki/root", SignedByUID: "before",
+	}})
+	now, restored := above("root"), above("root")
+	now.UID, restored.UID = "now", "now"
+	restored.Annotations = map[string]string{v1alpha1.MadeForAnnotation: "pki/root/before"}
+	if got := l.BundleBeside(now); got.Len() != 1 {
+		t.Errorf("of another one of that name it holds %d roots", got.Len())
+	}
+	if got := l.BundleBeside(restored); got.Len() != 0 {
+		t.Errorf("of the one that was restored it holds %d roots", got.Len())
 	}
 }
+
+func above(name string) *metav1.ObjectMeta { return &metav1.ObjectMeta{Namespace: "pki", Name: name} }
 
 func TestACertificateIsOn(t *testing.T) {
 	c := running(t)

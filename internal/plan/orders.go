@@ -78,7 +78,6 @@ func listed(text string) []string {
 // unserved tells of what a person asked for and won't get, empty when there is nothing.
 func (r *rotation) unserved() Verdict {
 	newest := max(r.Highest, r.Lineage.Newest())
-	_, canGoBack := r.fallback()
 	served := r.signer.RotateServed == r.Orders.Rotate
 	var message string
 	switch {
@@ -90,7 +89,7 @@ func (r *rotation) unserved() Verdict {
 	case r.Orders.Abort.Max() > newest:
 		message = fmt.Sprintf("annotation %s: there is no CA %d, the newest is %d", v1alpha1.AbortAnnotation,
 			r.Orders.Abort.Max(), newest)
-	case r.signer.Number > 0 && r.Orders.Abort.Has(r.signer.Number) && !canGoBack:
+	case r.signer.Number > 0 && r.Orders.Abort.Has(r.signer.Number) && !r.canGoBack():
 		message = fmt.Sprintf("annotation %s: CA %d signs, and there is no other to go back to, or it ends too soon: remove the "+
 			"annotation; another CA is made when you set %s", v1alpha1.AbortAnnotation, r.signer.Number,
 			v1alpha1.RotateRequestedAtAnnotation)

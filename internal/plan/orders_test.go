@@ -17,18 +17,30 @@ func TestOrdersAreReadOrTold(t *testing.T) {
 		annotation, value, unread string
 		want                      plan.Orders
 	}{
-		"one":                {v1alpha1.AbortAnnotation, "2", "", plan.Orders{Abort: plan.NewNumbers(2)}},
-		"two, with spaces":   {v1alpha1.CompromisedAnnotation, " 1 , 3", "", plan.Orders{Compromised: plan.NewNumbers(1, 3)}},
-		"none":               {v1alpha1.IgnoreBlockersAnnotation, "", "", plan.Orders{}},
-		"a fingerprint":      {v1alpha1.AdoptRootAnnotation, fingerprint, "", plan.Orders{AdoptRoots: []string{fingerprint}}},
-		"as openssl tells":   {v1alpha1.AdoptRootAnnotation, strings.TrimSuffix(strings.Repeat("0A:", 32), ":"), "", plan.Orders{AdoptRoots: []string{fingerprint}}},
-		"a request":          {v1alpha1.RotateRequestedAtAnnotation, "now, please", "", plan.Orders{Rotate: "now, please"}},
-		"what is no number":  {v1alpha1.CompromisedAnnotation, "true", `compromised: "true" says nothing: write the numbers of CAs`, plan.Orders{}},
-		"one, and no number": {v1alpha1.IgnoreBlockersAnnotation, "2,all", `ignore-blockers: "all"`, plan.Orders{IgnoreBlockers: plan.NewNumbers(2)}},
+		"one":              {v1alpha1.AbortAnnotation, "2", "", plan.Orders{Abort: plan.NewNumbers(2)}},
+		"two, with spaces": {v1alpha1.CompromisedAnnotation, " 1 , 3", "", plan.Orders{Compromised: plan.NewNumbers(1, 3)}},
+		"none":             {v1alpha1.IgnoreBlockersAnnotation, "", "", plan.Orders{}},
+		"a fingerprint":    {v1alpha1.AdoptRootAnnotation, fingerprint, "", plan.Orders{AdoptRoots: []string{fingerprint}}},
+		"as openssl tells": {
+			v1alpha1.AdoptRootAnnotation, strings.TrimSuffix(strings.Repeat("0A:", 32), ":"), "",
+			plan.Orders{AdoptRoots: []string{fingerprint}},
+		},
+		"a request": {v1alpha1.RotateRequestedAtAnnotation, "now, please", "", plan.Orders{Rotate: "now, please"}},
+		"what is no number": {
+			v1alpha1.CompromisedAnnotation, "true", `compromised: "true" says nothing: write the numbers of CAs`,
+			plan.Orders{},
+		},
+		"one, and no number": {
+			v1alpha1.IgnoreBlockersAnnotation, "2,all", `ignore-blockers: "all"`,
+			plan.Orders{IgnoreBlockers: plan.NewNumbers(2)},
+		},
 		"a range":            {v1alpha1.AbortAnnotation, "<=99", `abort: "<=99"`, plan.Orders{}},
 		"zero":               {v1alpha1.AbortAnnotation, "0", `abort: "0"`, plan.Orders{}},
 		"half a fingerprint": {v1alpha1.AdoptRootAnnotation, fingerprint[:32], "adopt-root: ", plan.Orders{}},
-		"no fingerprint":     {v1alpha1.AdoptRootAnnotation, strings.Repeat("x", 1000), "xxx\" says nothing: write the SHA-256", plan.Orders{}},
+		"no fingerprint": {
+			v1alpha1.AdoptRootAnnotation, strings.Repeat("x", 1000), "xxx\" says nothing: write the SHA-256",
+			plan.Orders{},
+		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := plan.NewOrders(map[string]string{c.annotation: c.value})
@@ -51,11 +63,23 @@ func TestWhatIsAskedForInVainIsTold(t *testing.T) {
 		edit func(*scene)
 		says string
 	}{
-		"it can't be read":       {func(s *scene) { s.Orders.Unread = "annotation x" }, "annotation x"},
-		"there is no such CA":    {func(s *scene) { s.Orders.Compromised = plan.NewNumbers(2) }, "compromised: there is no CA 2, the newest is 1"},
-		"there isn't one yet":    {func(s *scene) { s.Orders.Abort = plan.NewNumbers(3) }, "abort: there is no CA 3, the newest is 1"},
-		"there is no other CA":   {func(s *scene) { s.Orders.Abort = plan.NewNumbers(1) }, "abort: CA 1 signs, and there is no other to go back to"},
-		"its CA isn't made here": {func(s *scene) { s.Orders.Rotate, s.Wish.ImportedSecret = "now", "pair" }, `put another pair into Secret "pair"`},
+		"it can't be read": {func(s *scene) { s.Orders.Unread = "annotation x" }, "annotation x"},
+		"there is no such CA": {
+			func(s *scene) { s.Orders.Compromised = plan.NewNumbers(2) },
+			"compromised: there is no CA 2, the newest is 1",
+		},
+		"there isn't one yet": {
+			func(s *scene) { s.Orders.Abort = plan.NewNumbers(3) },
+			"abort: there is no CA 3, the newest is 1",
+		},
+		"there is no other CA": {
+			func(s *scene) { s.Orders.Abort = plan.NewNumbers(1) },
+			"abort: CA 1 signs, and there is no other to go back to",
+		},
+		"its CA isn't made here": {
+			func(s *scene) { s.Orders.Rotate, s.Wish.ImportedSecret = "now", "pair" },
+			`put another pair into Secret "pair"`,
+		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			s := stable(t)

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -22,11 +24,13 @@ type RotationInput struct {
 	// highest of those that signed.
 	Highest, Signed int64
 	Orders          Orders
-	// Consumers, also those of the authorities below. They are needed only while Lineage.Rotating.
+	// Consumers, also those of the authorities below. They are looked at only while Lineage.Rotating or somebody lacks roots.
 	Consumers []Consumer
 	Children  []Child
 	// Pods that use a consumer, nil when nobody looked: then RotationPlan.WantsPods tells whether to.
 	Pods []PodView
+	// PodsUnknown says why nobody can look at them, empty while one can. It blocks as a pod does that can't follow.
+	PodsUnknown string
 	// Held is for how long this process has seen each gate's objects as they must be, without interruption and on a clock
 	// that nobody sets.
 	Held map[Gate]time.Duration
@@ -86,8 +90,8 @@ type Step struct {
 	Number         int64
 	Cause, CauseID string // of StepMint
 	For            string // of StepWithdraw
-	// AbortedCause is recorded with StepRetire, so that it isn't begun again.
-	AbortedCause string
+	// AbortedCauses are recorded with StepRetire, so that they aren't begun again.
+	AbortedCauses []string
 	// RotateServed is recorded with StepMint, StepActivate and, of what was aborted, StepRetire.
 	RotateServed string
 	// RanOver are those who couldn't follow and whom the step doesn't wait for any longer.
@@ -146,8 +150,7 @@ func Rotation(in RotationInput, now time.Time) RotationPlan {
 	r.next, _ = in.Lineage.Next()
 	r.describe()
 	for _, step := range []func() Step{r.bury, r.withdraw, r.activate, r.retire, r.mint} {
-		if next := step(); next.Kind != "" && r.plan.Step.Kind == "" {
-			r.plan.Step = next
+		if r.plan.Step = step(); r.plan.Step.Kind != "" {
 			break
 		}
 	}
@@ -233,11 +236,16 @@ func (r *rotation) bury() Step {
 
 func (r *rotation) retireStep(g Generation) Step {
 	step := Step{Kind: StepRetire, Number: g.Number}
-	switch {
-	case g.WithdrawnFor == v1alpha1.WithdrawnAborted:
-		step.AbortedCause, step.RotateServed = g.served(), g.RotateServed
-	case g.WithdrawnFor == v1alpha1.WithdrawnCompromised && r.Wish.ImportedSecret != "":
-		step.AbortedCause = compromisedPair(g.Issuer) // which may still be there to be imported
+	if g.WithdrawnFor == v1alpha1.WithdrawnAborted {
+		step.AbortedCauses, step.RotateServed = append(step.AbortedCauses, g.served()), g.RotateServed
+	}
+	if g.WithdrawnFor == v1alpha1.WithdrawnCompromised || r.Orders.Compromised.Has(g.Number) {
+		step.AbortedCauses = append(step.AbortedCauses, compromisedPair(g.Issuer)) // which somebody may import
+	}
+	for _, cause := range g.AbortedCauses { // what it knew of others
+		if strings.HasPrefix(cause, causeOf(v1alpha1.CauseCompromised, "")) && !slices.Contains(r.signer.AbortedCauses, cause) {
+			step.AbortedCauses = append(step.AbortedCauses, cause)
+		}
 	}
 	return step
 }
@@ -252,10 +260,10 @@ func (r *rotation) withdraw() Step {
 	if r.signer.Number == 0 {
 		return Step{}
 	}
-	switch _, canGoBack := r.fallback(); {
-	case r.Signed > r.Lineage.Newest():
+	switch {
+	case r.Signed > r.Lineage.Signed():
 		return Step{Kind: StepWithdraw, Number: r.signer.Number, For: v1alpha1.WithdrawnOutdated}
-	case !canGoBack:
+	case !r.canGoBack():
 		return Step{}
 	case r.Orders.Compromised.Has(r.signer.Number):
 		return Step{Kind: StepWithdraw, Number: r.signer.Number, For: v1alpha1.WithdrawnCompromised}
@@ -265,15 +273,11 @@ func (r *rotation) withdraw() Step {
 	return Step{}
 }
 
-// fallback is the generation that would sign if the signer didn't: until it retires everybody trusts it.
-func (r *rotation) fallback() (Generation, bool) {
-	for i := r.Lineage.signer - 1; i >= 0; i-- {
-		g := r.Lineage.Live[i]
-		if g.maySign() && !g.Deleting && !r.Orders.Compromised.Has(g.Number) && r.now.Before(r.deadlineOf(g)) {
-			return g, true
-		}
-	}
-	return Generation{}, false
+// canGoBack tells whether there is a generation before the signer that could sign again: until it retires everybody trusts it.
+func (r *rotation) canGoBack() bool {
+	return slices.ContainsFunc(r.Lineage.Live[:max(r.Lineage.signer, 0)], func(g Generation) bool {
+		return g.maySign() && !g.Deleting && !r.Orders.Compromised.Has(g.Number) && r.now.Before(r.deadlineOf(g))
+	})
 }
 
 // activate lets the next generation sign once everybody trusts it.
@@ -282,6 +286,7 @@ func (r *rotation) activate() Step {
 		return Step{}
 	}
 	gate := r.gateA(r.next)
+	r.withoutPods(&gate)
 	r.plan.All, r.plan.Done = gate.all, gate.done
 	r.wait(gate)
 	if !gate.open {
@@ -297,6 +302,7 @@ func (r *rotation) retire() Step {
 	}
 	for _, old := range r.Lineage.Retiring() {
 		gate := r.gateB(old)
+		r.withoutPods(&gate)
 		r.wait(gate)
 		if gate.open {
 			step := r.retireStep(old)
@@ -324,7 +330,7 @@ func (r *rotation) wait(gate gate) {
 	if len(gate.blockers) > 0 {
 		r.plan.Message = "waits for " + blockersText(r.plan.Blockers)
 	}
-	if len(gate.blockers) > 0 && !gate.deadline.IsZero() {
+	if len(gate.blockers) > 0 {
 		r.plan.Deadline = gate.deadline
 		half := gate.since.Add(gate.deadline.Sub(gate.since) / 2)
 		r.plan.Next = soonest(r.now, r.plan.Next, half, gate.deadline)

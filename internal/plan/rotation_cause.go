@@ -104,6 +104,9 @@ func (r *rotation) parentRotated() wanted {
 	if r.Parent == nil || r.Parent.NotReady.Reason != "" || r.signer.Issuer.SignedBy(r.Parent.Signer) {
 		return wanted{}
 	}
+	if r.signer.SignedBy != r.Wish.SignedBy.String() && differs(r.signer.SpecHash, r.Wish.Hash) {
+		return wanted{} // it is to move to another authority, see specChanged
+	}
 	return wanted{cause: v1alpha1.CauseParent, id: r.Parent.Signer.Fingerprint(), message: "the authority above it has a new CA"}
 }
 
@@ -255,10 +258,10 @@ func (r *rotation) unfitPair() Verdict {
 
 // knownBad tells whether others have the key of a pair: that of a generation that there is, or of one that is no more.
 func (r *rotation) knownBad(pair pki.Issuer) bool {
-	return slices.Contains(r.signer.AbortedCauses, compromisedPair(pair)) ||
-		slices.ContainsFunc(slices.Concat(r.Lineage.Live, r.Lineage.Dead), func(g Generation) bool {
-			return r.Orders.Compromised.Has(g.Number) && g.Issuer.Fingerprint() == pair.Fingerprint()
-		})
+	return slices.ContainsFunc(slices.Concat(r.Lineage.Live, r.Lineage.Dead), func(g Generation) bool {
+		return slices.Contains(g.AbortedCauses, compromisedPair(pair)) ||
+			r.Orders.Compromised.Has(g.Number) && g.Issuer.Fingerprint() == pair.Fingerprint()
+	})
 }
 
 // compromisedPair is what is recorded of a pair whose key others have.

@@ -101,13 +101,15 @@ func TestNoGenerationIsMadeWhen(t *testing.T) {
 		edit func(*scene)
 		now  time.Time
 	}{
-		"nothing happened":                          {func(*scene) {}, today},
-		"it isn't due yet":                          {func(*scene) {}, due.Add(-1)},
-		"the spec is that of another version":       {func(s *scene) { s.of(1).SpecHash = "v2:ab" }, today},
-		"nobody knows the spec it was made from":    {func(s *scene) { s.of(1).SpecHash = "" }, today},
-		"the request was served":                    {func(s *scene) { s.Orders.Rotate, s.of(1).RotateServed = "x", "x" }, today},
-		"the request was taken back":                {func(s *scene) { s.of(1).RotateServed = "x" }, today},
-		"others have a key that is no more":         {func(s *scene) { s.Highest, s.Orders.Compromised = 7, plan.NewNumbers(7) }, today},
+		"nothing happened":                       {func(*scene) {}, today},
+		"it isn't due yet":                       {func(*scene) {}, due.Add(-1)},
+		"the spec is that of another version":    {func(s *scene) { s.of(1).SpecHash = "v2:ab" }, today},
+		"nobody knows the spec it was made from": {func(s *scene) { s.of(1).SpecHash = "" }, today},
+		"the request was served":                 {func(s *scene) { s.Orders.Rotate, s.of(1).RotateServed = "x", "x" }, today},
+		"the request was taken back":             {func(s *scene) { s.of(1).RotateServed = "x" }, today},
+		"others have a key that is no more": {
+			func(s *scene) { s.Highest, s.Orders.Compromised = 7, plan.NewNumbers(7) }, today,
+		},
 		"a rotation is aborted that is over":        {func(s *scene) { s.Highest, s.Orders.Abort = 2, plan.NewNumbers(2) }, today},
 		"blockers of no rotation are to be ignored": {func(s *scene) { s.Orders.IgnoreBlockers = plan.NewNumbers(1) }, today},
 		"it was due, and aborted": {

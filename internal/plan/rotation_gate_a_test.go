@@ -92,15 +92,13 @@ func TestTheNextGenerationDoesNotSign(t *testing.T) {
 		}, opensA, shut{message: "waits for Secret shop/cart", blockers: "Secret shop/cart: a webhook refuses it"}},
 		"while it can't issue a certificate that there is": {func(_ testing.TB, s *scene) {
 			s.cart().Leaf.Refused = "dnsNames[0]: is excluded"
-		}, opensA, shut{
-			message: "waits for Secret shop/cart", blockers: "Secret shop/cart: generation 2 can't issue its certificate: dnsNames[0]: is excluded",
-		}},
+		}, opensA, shut{message: "waits for Secret shop/cart", blockers: "Secret shop/cart: generation 2 can't issue its " +
+			"certificate: dnsNames[0]: is excluded"}},
 		"while it can't sign a CA that there is": {func(_ testing.TB, s *scene) {
 			s.Children = []plan.Child{childOn(1)}
 			s.Children[0].Refused = "its path length is 0"
-		}, opensA, shut{
-			message: "waits for MTLSAuthority shop/sub", blockers: "MTLSAuthority shop/sub: generation 2 can't sign it: its path length is 0",
-		}},
+		}, opensA, shut{message: "waits for MTLSAuthority shop/sub", blockers: "MTLSAuthority shop/sub: generation 2 " +
+			"can't sign it: its path length is 0"}},
 		"before it is valid for those whose clock is behind": {func(t testing.TB, s *scene) {
 			s.of(2).Issuer = newCA(t, caLife, opensA.Add(time.Hour)).Issuer()
 		}, opensA, shut{"next step from", opensA.Add(time.Hour), "", false, true}},

@@ -43,8 +43,8 @@ func TestAGenerationDoesNotRetire(t *testing.T) {
 		"while one isn't issued again": {func(t testing.TB, s *scene) {
 			onOld(t, s)
 			s.cart().Leaf.Kept = "Denied: x"
-		}, opensB, shut{message: "waits for Secret shop/cart", blockers: "Secret shop/cart: its certificate of generation 1 is valid until " +
-			"2027-02-22T12:00:00Z and isn't issued again: Denied: x"}},
+		}, opensB, shut{message: "waits for Secret shop/cart", blockers: "Secret shop/cart: its certificate of generation 1 is " +
+			"valid until 2027-02-22T12:00:00Z and isn't issued again: Denied: x"}},
 		"while it has a child": {func(_ testing.TB, s *scene) {
 			s.Children = []plan.Child{{Authority: "shop/sub", Number: 3, On: 1, Ends: opensB}}
 		}, opensB, shut{message: "authorities below get CAs of generation 2"}},

@@ -190,7 +190,7 @@ func TestAPairThatWasRenewedWithItsKeyIsGivenUpAgain(t *testing.T) {
 		s.Consumers[i].Leaf = leafOn(s.Lineage.On(cluster.leaf()), noon)
 	}
 	wantStep(t, s.at(signs.Add(delay)), plan.Step{
-		Kind: plan.StepRetire, Number: 2, AbortedCause: "ImportedPairChanged:" + s.Imported.Issuer.Fingerprint(),
+		Kind: plan.StepRetire, Number: 2, AbortedCauses: []string{"ImportedPairChanged:" + s.Imported.Issuer.Fingerprint()},
 	})
 }
 
@@ -211,9 +211,9 @@ func TestACompromisedPairIsNotImportedAgain(t *testing.T) {
 			s.take(mintOf(2, s.swap(t)), begun)
 			s.of(2).Activated, s.of(2).Withdrawn, s.of(2).WithdrawnFor = signed, signs.Add(delay), v1alpha1.WithdrawnCompromised
 			s.Orders.Compromised = plan.NewNumbers(2)
-			retire := plan.Step{Kind: plan.StepRetire, Number: 2, AbortedCause: "Compromised:" + s.of(2).CauseID}
+			retire := plan.Step{Kind: plan.StepRetire, Number: 2, AbortedCauses: []string{"Compromised:" + s.of(2).CauseID}}
 			wantStep(t, s.at(signs.Add(day)), retire)
-			s.of(1).Retired, s.of(1).AbortedCauses = plan.NewNumbers(2), []string{retire.AbortedCause}
+			s.of(1).Retired, s.of(1).AbortedCauses = plan.NewNumbers(2), retire.AbortedCauses
 			s.all = s.all[:1]
 			wantStep(t, s.at(signs.Add(day)), plan.Step{})
 			s.of(1).Deleting = true // whatever the reason for another one is

@@ -73,8 +73,8 @@ func TestLostRootsAreAdopted(t *testing.T) {
 		"each once, whatever its number became": {[]plan.Generation{kept(1, one), kept(3, two)}, nil, plan.StepMint},
 		"beside one that may not sign":          {[]plan.Generation{withdrawn}, &lost[0], ""},
 		"but never one that was retired":        {[]plan.Generation{retired}, &lost[1], ""},
-		"but none when there is a signer": {
-			[]plan.Generation{{Number: 9, Issuer: one, Activated: noon, SpecHash: "v0:"}}, nil, "",
+		"beside one that signs, which has another key": {
+			[]plan.Generation{{Number: 9, Issuer: one, Activated: noon, SpecHash: "v0:"}}, &lost[1], "",
 		},
 	} {
 		t.Run(sentence, func(t *testing.T) {
@@ -126,6 +126,25 @@ func TestBlockersOfALostCAAreWaitedForUntilItsEnd(t *testing.T) {
 	}
 	if got := s.at(tooLate); got.Step.Kind != plan.StepActivate {
 		t.Errorf("at the deadline: %s", got.Message)
+	}
+}
+
+// While none signs no certificate is renewed, and everybody would fail with the first that ends.
+func TestBlockersOfALostCAAreWaitedForUntilTheFirstCertificateEnds(t *testing.T) {
+	s := blocked(t)
+	s.of(1).Keyless = true
+	ends := begun.Add(30 * day)
+	s.cart().Leaf.Ends = ends
+	want := ends.Add(-4 * delay)
+	if got := s.at(want.Add(-1)); got.Step.Kind != "" || !got.Deadline.Equal(want) {
+		t.Errorf("before the deadline: %+v, deadline %s, want %s", got.Step, got.Deadline, want)
+	}
+	if got := s.at(want); got.Step.Kind != plan.StepActivate {
+		t.Errorf("at the deadline: %s", got.Message)
+	}
+	s.cart().Leaf.Ends = begun.Add(delay)
+	if got := s.at(begun); !got.Deadline.Equal(begun.Add(2 * delay)) {
+		t.Errorf("when one ends at once the deadline is %s, want that there is time to deliver the root", got.Deadline)
 	}
 }
 

@@ -91,11 +91,14 @@ func TestAGenerationThatNeverSignedIsBuried(t *testing.T) {
 		t.Run(reason, func(t *testing.T) {
 			s := distributing(t)
 			s.of(2).Withdrawn, s.of(2).WithdrawnFor = delivered, reason
-			served := ""
-			if aborted != "" {
-				served = "please"
+			buried := plan.Step{Kind: plan.StepRetire, Number: 2}
+			switch reason {
+			case v1alpha1.WithdrawnAborted:
+				buried.AbortedCauses, buried.RotateServed = []string{aborted}, "please"
+			case v1alpha1.WithdrawnCompromised: // so that it isn't imported either
+				buried.AbortedCauses = []string{"Compromised:" + s.of(2).Issuer.Fingerprint()}
 			}
-			wantStep(t, s.at(delivered), plan.Step{Kind: plan.StepRetire, Number: 2, AbortedCause: aborted, RotateServed: served})
+			wantStep(t, s.at(delivered), buried)
 			s.of(1).Retired, s.of(1).RetiredAt = plan.NewNumbers(2), delivered
 			if aborted != "" {
 				s.of(1).AbortedCauses = []string{aborted}
@@ -139,7 +142,7 @@ func TestGoingBackToTheGenerationBefore(t *testing.T) {
 		},
 		"isn't done when a person names an older one": {func(s *scene) { s.Orders.Abort = plan.NewNumbers(1) }, now, plan.Step{}},
 		"isn't done to one that others have as well: another one is made": {
-			func(s *scene) { s.Orders.Compromised, s.cart().Leaf.Kept = plan.NewNumbers(1, 2), "" }, now,
+			func(s *scene) { s.Orders.Compromised, s.cart().Leaf.Kept = plan.NewNumbers(1, 2), "" }, opensA.Add(time.Minute),
 			plan.Step{Kind: plan.StepMint, Number: 3, Cause: "Compromised", CauseID: "2", RotateServed: "please"},
 		},
 		"isn't done to one whose Secret was deleted": {
@@ -187,7 +190,7 @@ func TestAfterGoingBackTheNewerGenerationRetires(t *testing.T) {
 		t.Errorf("stage %s, next step at %s", got.Stage, got.NextStepAt)
 	}
 	wantStep(t, s.at(back.Add(time.Minute+delay)),
-		plan.Step{Kind: plan.StepRetire, Number: 2, AbortedCause: "RotationRequested:please", RotateServed: "please"})
+		plan.Step{Kind: plan.StepRetire, Number: 2, AbortedCauses: []string{"RotationRequested:please"}, RotateServed: "please"})
 }
 
 // Who has a certificate of the withdrawn generation isn't exempt because it was made after the one that signs again: nearly
@@ -214,7 +217,7 @@ func TestARequestIsGivenUpWithTheGenerationThatServedIt(t *testing.T) {
 	s.of(2).Cause, s.of(2).CauseID = v1alpha1.CauseDue, "1"
 	s.of(2).Withdrawn, s.of(2).WithdrawnFor = delivered, v1alpha1.WithdrawnAborted
 	step := s.at(delivered.Add(delay)).Step
-	s.of(1).Retired, s.of(1).RetiredAt, s.of(1).AbortedCauses = plan.NewNumbers(2), delivered, []string{step.AbortedCause}
+	s.of(1).Retired, s.of(1).RetiredAt, s.of(1).AbortedCauses = plan.NewNumbers(2), delivered, step.AbortedCauses
 	s.of(1).RotateServed = step.RotateServed
 	s.all = s.all[:1]
 	if got := s.at(delivered.Add(day)); got.Step.Kind != "" {

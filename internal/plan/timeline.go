@@ -103,8 +103,9 @@ func (f *future) do(plan RotationPlan) error {
 		signer, _ := f.Lineage.Signer()
 		record := at(signer.Number)
 		record.Retired, record.RetiredAt = f.Lineage.Retired.With(step.Number), f.now
-		if step.AbortedCause != "" {
-			record.AbortedCauses = append(slices.Clone(record.AbortedCauses), step.AbortedCause)
+		record.AbortedCauses = slices.Concat(record.AbortedCauses, step.AbortedCauses)
+		if step.RotateServed != "" {
+			record.RotateServed = step.RotateServed
 		}
 	case StepDelete:
 		all = slices.DeleteFunc(all, func(g Generation) bool { return g.Number == step.Number })

@@ -139,9 +139,7 @@ func (s *simulation) retire(p *process, d decision) error {
 	signer, _ := d.in.Lineage.Signer()
 	return s.record(p, d, signer.Number, func(g *plan.Generation) {
 		g.Retired, g.RetiredAt = d.in.Lineage.Retired.With(d.plan.Step.Number), fact(s.wall(p))
-		if cause := d.plan.Step.AbortedCause; cause != "" {
-			g.AbortedCauses = append(slices.Clone(g.AbortedCauses), cause)
-		}
+		g.AbortedCauses = slices.Concat(g.AbortedCauses, d.plan.Step.AbortedCauses)
 		if d.plan.Step.RotateServed != "" {
 			g.RotateServed = d.plan.Step.RotateServed
 		}
