@@ -55,12 +55,13 @@ func knownRoots(pass *authorityPass) map[string]int64 {
 	return known
 }
 
-// goneRoots are the fingerprints of generations beside the signer whose Secrets are gone although certificates may be left that
-// they signed.
+// goneRoots are the fingerprints of generations before the signer whose Secrets are gone although certificates may be left that
+// they signed. One that comes after it signed last: then the one that seems to be the signer may not sign again.
 func goneRoots(pass *authorityPass) map[string]int64 {
 	gone := map[string]int64{}
+	signer, _ := pass.input.Lineage.Signer()
 	for _, generation := range pass.authority.Status.Generations {
-		if generation.Role != v1alpha1.RoleNext && !pass.input.Lineage.Has(generation.Number) {
+		if generation.Number < signer.Number && !pass.input.Lineage.Has(generation.Number) {
 			gone[generation.FingerprintSHA256] = generation.Number
 		}
 	}

@@ -59,27 +59,42 @@ func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, ste
 	if err := r.confirmGenerations(ctx, pass); err != nil {
 		return err
 	}
-	first, number := step.Number, step.Number
-	for ; number < first+maxNumbersTried; number++ {
+	number, err := r.createGeneration(ctx, pass, numbersFrom(step.Number), func(number int64) (*corev1.Secret, error) {
 		secret, ca, err := r.newGeneration(ctx, pass, step, number)
-		if err != nil {
-			return err
+		if err == nil && step.Cause == v1alpha1.CauseLost {
+			err = r.announce(ctx, pass, number, ca, v1alpha1.RoleNext)
 		}
-		if step.Cause == v1alpha1.CauseLost {
-			if err := r.announce(ctx, pass, number, ca, v1alpha1.RoleNext); err != nil {
-				return err
-			}
+		return secret, err
+	})
+	if err == nil && step.Cause != v1alpha1.CauseInitial {
+		pass.tell(corev1.EventTypeNormal, v1alpha1.ReasonGenerationMade,
+			"generation %d was made (%s) and is delivered to everybody before it signs", number, step.Cause)
+	}
+	return err
+}
+
+// numbersFrom one on are those to try.
+func numbersFrom(first int64) []int64 {
+	numbers := make([]int64, maxNumbersTried)
+	for i := range numbers {
+		numbers[i] = first + int64(i)
+	}
+	return numbers
+}
+
+// createGeneration makes the Secret of a generation, and returns its number: the first whose name nobody else has.
+func (r *AuthorityReconciler) createGeneration(ctx context.Context, pass *authorityPass, numbers []int64,
+	generation func(number int64) (*corev1.Secret, error),
+) (int64, error) {
+	told := len(pass.events)
+	for _, number := range numbers {
+		secret, err := generation(number)
+		if err != nil {
+			return 0, err
 		}
 		err = r.Create(ctx, secret)
-		if err == nil {
-			if step.Cause != v1alpha1.CauseInitial {
-				pass.tell(corev1.EventTypeNormal, v1alpha1.ReasonGenerationMade,
-					"generation %d was made (%s) and is delivered to everybody before it signs", number, step.Cause)
-			}
-			return nil
-		}
 		if !apierrors.IsAlreadyExists(err) {
-			return rejected(err, v1alpha1.ReasonCASecretRejected, secret.Name)
+			return number, rejected(err, v1alpha1.ReasonCASecretRejected, secret.Name)
 		}
 		pass.events = append(pass.events, notice{
 			corev1.EventTypeWarning, v1alpha1.ReasonCASecretConflict, "Create",
@@ -87,10 +102,11 @@ func (r *AuthorityReconciler) mint(ctx context.Context, pass *authorityPass, ste
 				secret.Name),
 		})
 	}
-	pass.events = nil
-	return mustAct(v1alpha1.ReasonCASecretConflict, "the names from %q to %q are all taken by Secrets that aren't CAs of this "+
+	pass.events = pass.events[:told] // the condition tells the same
+	name := pass.authority.Name
+	return 0, mustAct(v1alpha1.ReasonCASecretConflict, "the names from %q to %q are all taken by Secrets that aren't CAs of this "+
 		"authority: delete these, or give the authority another name",
-		generationName(pass.authority.Name, first), generationName(pass.authority.Name, number-1))
+		generationName(name, numbers[0]), generationName(name, numbers[len(numbers)-1]))
 }
 
 // newGeneration is the Secret of a new generation, with the facts that are known when it is made.
@@ -186,23 +202,23 @@ func (r *AuthorityReconciler) adopt(ctx context.Context, pass *authorityPass, lo
 	if err := r.confirmGenerations(ctx, pass); err != nil {
 		return err
 	}
-	number := lost.Number
-	if number == 0 {
-		number = pass.input.Lineage.Free(max(pass.input.Highest, pass.input.Lineage.Newest()))
+	numbers := numbersFrom(pass.input.Lineage.Free(max(pass.input.Highest, pass.input.Lineage.Newest())))
+	if lost.Number > 0 {
+		numbers = append([]int64{lost.Number}, numbers...)
 	}
-	if err := r.announce(ctx, pass, number, lost.Issuer, v1alpha1.RoleRetiring); err != nil {
+	number, err := r.createGeneration(ctx, pass, numbers, func(number int64) (*corev1.Secret, error) {
+		pemText := lost.Issuer.Bundle().PEM()
+		secret := newGenerationSecret(client.ObjectKeyFromObject(pass.authority), number,
+			map[string][]byte{v1alpha1.CertificateKey: pemText, v1alpha1.BundleKey: pemText},
+			map[string]string{v1alpha1.CauseAnnotation: v1alpha1.CauseLost, v1alpha1.ActivatedAtAnnotation: r.fact()})
+		secret.Immutable = nil // so that "kubectl apply" of a backup puts the key back
+		return secret, r.announce(ctx, pass, number, lost.Issuer, v1alpha1.RoleRetiring)
+	})
+	if err != nil {
 		return err
 	}
-	pemText := lost.Issuer.Bundle().PEM()
-	secret := newGenerationSecret(client.ObjectKeyFromObject(pass.authority), number,
-		map[string][]byte{v1alpha1.CertificateKey: pemText, v1alpha1.BundleKey: pemText},
-		map[string]string{v1alpha1.CauseAnnotation: v1alpha1.CauseLost, v1alpha1.ActivatedAtAnnotation: r.fact()})
-	secret.Immutable = nil // so that "kubectl apply" of a backup puts the key back
-	if err := r.Create(ctx, secret); err != nil {
-		return rejected(err, v1alpha1.ReasonCASecretRejected, secret.Name)
-	}
 	pass.tell(corev1.EventTypeWarning, v1alpha1.ReasonCALost, "the key of generation %d is lost: its certificate is kept in "+
-		"Secret %q, so that what it signed stays trusted while it is replaced", number, secret.Name)
+		"Secret %q, so that what it signed stays trusted while it is replaced", number, generationName(pass.authority.Name, number))
 	return nil
 }
 

@@ -73,6 +73,7 @@ type leafPass struct {
 
 	leaf    *x509.Certificate // in the Secret at the end of the pass
 	number  int64             // of the generation that signed it
+	ours    bool              // the authority signed it
 	uid     string            // of the authority whose generation that is
 	renewAt time.Time
 	next    time.Time

@@ -225,6 +225,7 @@ func (r *CertificateReconciler) findTrust(ctx context.Context, pass *leafPass) e
 			pass.number, pass.uid = on, string(authority.UID)
 		}
 	}
+	pass.ours = plan.IsOrWas(authority, types.UID(pass.uid))
 	return err
 }
 
@@ -236,8 +237,7 @@ func (r *CertificateReconciler) keepTrust(ctx context.Context, pass *leafPass, p
 		return problem
 	}
 	bundle := pass.secret.Data[v1alpha1.BundleKey]
-	signed := pass.leaf != nil && pass.trust.lineage.On(pass.leaf) > 0
-	if !signed && len(pass.trust.lineage.In(bundle)) == 0 || bytes.Equal(bundle, pass.trust.roots.PEM()) {
+	if !pass.ours && len(pass.trust.lineage.In(bundle)) == 0 || bytes.Equal(bundle, pass.trust.roots.PEM()) {
 		return problem
 	}
 	err := r.patchSecret(ctx, pass.secret, trustPatch(pass.secret, pass.trust.roots, r.clock.Now()))

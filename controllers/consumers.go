@@ -112,7 +112,7 @@ func (v *consumerView) consumer(certificate *v1alpha1.MTLSCertificate, secret *c
 		Reload:      certificate.Spec.Reload,
 		Problem:     unwritable(ready),
 	}
-	if secret == nil || otherHolder(secret, certificate) != "" {
+	if secret == nil || secret.Type != corev1.SecretTypeTLS || otherHolder(secret, certificate) != "" {
 		consumer.Missing, consumer.Problem = true, unready(ready)
 		had := v.issued(certificate) && certificate.DeletionTimestamp.IsZero()
 		return consumer, secret == nil && had && !isForeign(ready)
@@ -195,7 +195,7 @@ var keptFor = []string{
 
 // refused says why the next generation can't issue a certificate that the present one can; empty when it can.
 func (v *consumerView) refused(wish plan.Wish) string {
-	if v.signer.Number > 0 && v.signer.Issuer.Allows(wish.Request) != nil {
+	if v.signer.Number > 0 && (v.signer.Issuer.Allows(wish.Request) != nil || v.expiring(v.signer, wish) != "") {
 		return ""
 	}
 	if err := v.next.Issuer.Allows(wish.Request); err != nil {

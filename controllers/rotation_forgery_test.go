@@ -46,3 +46,25 @@ func TestATenantCannotHaveItsCATakenForALostOne(t *testing.T) {
 		})
 	}
 }
+
+// A Secret of another type isn't one of ours, whatever it says of itself.
+func TestATenantCannotHoldUpARotationWithASecretOfAnotherType(t *testing.T) {
+	r := newRotating(t, "tenant", "other")
+	mine := r.secret("tenant")
+	r.check(r.admin.Delete(r.ctx, mine))
+	theirs := &corev1.Secret{Data: mine.Data}
+	theirs.Namespace, theirs.Name, theirs.Labels, theirs.Annotations = mine.Namespace, mine.Name, mine.Labels, mine.Annotations
+	r.check(r.admin.Create(r.ctx, theirs))
+	r.eventually("the cache has it", func() bool {
+		seen := &corev1.Secret{}
+		return r.client.Get(r.ctx, keyOf(theirs), seen) == nil && seen.UID == theirs.UID
+	})
+	r.ask("now")
+	r.finish()
+	r.wantReady(r.certificates[0], "False", v1alpha1.ReasonSecretConflict, "")
+	r.wantReady(r.authority, "True", v1alpha1.ReasonSigning, "generation 2 signs")
+	r.wantStage(v1alpha1.StageStable, "")
+	if got := r.roots("other"); got != "my-ca G2" {
+		t.Errorf("others trust %q", got)
+	}
+}

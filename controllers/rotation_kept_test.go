@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
 
@@ -91,5 +93,76 @@ func TestACertificateThatIsDeniedAfterItMovedHoldsUpNobody(t *testing.T) {
 	second.wantStage(v1alpha1.StageStable, "")
 	if got := second.issuerOf("moves"); got != "my-ca" {
 		t.Errorf("it was issued by %q", got)
+	}
+}
+
+// The root can't be kept under its number when somebody has the name.
+func TestARootIsKeptUnderAnotherNumber(t *testing.T) {
+	r := newRotating(t, "a")
+	edit(r.world, r.certificates[0], noServer) // is kept
+	r.ask("now")
+	for range 2 {
+		r.round()
+		r.later(6 * time.Minute)
+	}
+	r.loseKey("my-ca-ca-1")
+	r.foreignSecret("my-ca-ca-1")
+	r.told.take()
+	r.round()
+	r.wantRoots("my-ca, my-ca G2")
+	if !r.exists("my-ca-ca-3") {
+		t.Error("the root isn't kept")
+	}
+	r.wantTold("Warning "+v1alpha1.ReasonCASecretConflict, "Warning "+v1alpha1.ReasonCALost)
+	r.wantNoWrites(func() { r.round() })
+}
+
+// The CA that signed last is lost while the one before is still trusted: that one doesn't sign again without being asked to, as
+// pods may not have been told yet to go back to it.
+func TestTheOneBeforeALostCADoesNotSignAgain(t *testing.T) {
+	r := newRotating(t, "a")
+	r.ask("now")
+	for range 2 {
+		r.round()
+		r.later(6 * time.Minute)
+	}
+	r.wantIssuer("my-ca G2")
+	r.loseKey("my-ca-ca-2")
+	r.round()
+	r.wantReady(r.authority, "False", v1alpha1.ReasonCALost, "")
+	r.wantIssuer("my-ca G2")
+	r.wantRoots("my-ca, my-ca G2, my-ca G3")
+	r.later(6 * time.Minute)
+	r.round()
+	r.wantIssuer("my-ca G3")
+	r.later(6 * time.Minute)
+	r.round()
+	r.wantRoots("my-ca G2, my-ca G3")
+	r.later(6 * time.Minute)
+	r.round()
+	r.wantRoots("my-ca G3")
+	r.wantStage(v1alpha1.StageStable, "")
+}
+
+// What nobody can renew is brought the roots, also when nothing of the authority is left in it: its pods may still run.
+func TestACertificateThatIsKeptGetsTheRootsBack(t *testing.T) {
+	r := newRotating(t, "a", "b")
+	edit(r.world, r.certificates[0], noServer)
+	r.ask("now")
+	r.annotate(v1alpha1.IgnoreBlockersAnnotation, "2")
+	for range 3 {
+		r.round()
+		r.later(6 * time.Minute)
+	}
+	r.wantRoots("my-ca G2") // nobody waited for it
+	r.later(time.Hour)
+	r.editSecret("a", func(s *corev1.Secret) { delete(s.Data, v1alpha1.BundleKey) })
+	r.ask("again")
+	r.round()
+	r.wantRoots("my-ca G2, my-ca G3")
+	r.later(6 * time.Minute)
+	r.round()
+	if got := r.issuerOf("b"); got != "my-ca G3" {
+		t.Errorf("b was issued by %q", got)
 	}
 }

@@ -24,6 +24,8 @@ const (
 	podsTimeout = passTimeout * 2 / 3
 	// podsInterval is the least time between two looks that nothing hangs on.
 	podsInterval = rotationInterval
+	// podsShare is that no more than one part in so many of the time goes by with looking.
+	podsShare = 20
 	// maxNamespaces are listed one after the other. Of more than these all pods there are come sooner.
 	maxNamespaces = 50
 )
@@ -31,6 +33,7 @@ const (
 // podsSeen are what was found when pods were looked at last.
 type podsSeen struct {
 	at       time.Time
+	took     time.Duration
 	blocking []plan.PodView // they are few, other than all that use a consumer; nil when nobody could look
 	unknown  string         // why nobody could look, empty when one could
 }
@@ -39,19 +42,21 @@ type podsSeen struct {
 // is taken only if nothing is in the way of it now, after all else was found to be as it must be.
 func (r *AuthorityReconciler) planWithPods(ctx context.Context, pass *authorityPass) (plan.AuthorityPlan, error) {
 	seen := &pass.memory.pods
-	if !seen.at.IsZero() && r.clock.Since(seen.at) < min(pass.input.Wish.PropagationDelay, podsInterval) {
+	interval := max(min(pass.input.Wish.PropagationDelay, podsInterval), podsShare*seen.took)
+	if !seen.at.IsZero() && r.clock.Since(seen.at) < interval {
 		pass.input.Pods, pass.input.PodsUnknown = seen.blocking, seen.unknown
 		decision := plan.Authority(pass.input, r.clock.Now())
 		if kind := decision.Step.Kind; kind != plan.StepActivate && kind != plan.StepRetire {
 			return seen.told(decision), nil
 		}
 	}
+	began := r.clock.Now()
 	if err := r.lookAtPods(ctx, pass); err != nil {
 		return plan.AuthorityPlan{}, err
 	}
-	decision := plan.Authority(pass.input, r.clock.Now())
-	// The time is that of the end: a look that takes long mustn't be all that is done.
-	*seen = podsSeen{at: r.clock.Now(), unknown: pass.input.PodsUnknown}
+	now := r.clock.Now()
+	decision := plan.Authority(pass.input, now)
+	*seen = podsSeen{at: now, took: now.Sub(began), unknown: pass.input.PodsUnknown}
 	if seen.unknown == "" {
 		seen.blocking = blockingPods(pass.input.Pods, decision.Blockers)
 	}

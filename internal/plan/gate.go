@@ -28,8 +28,8 @@ type gate struct {
 	// objects are as they must be: all the rest is time, and who can't follow.
 	objects bool
 	open    bool
-	// overridden: what can't follow is named, and not waited for.
-	overridden bool
+	// overridden: what can't follow is named, and not waited for. It is so because it was ordered when it is hurried.
+	overridden, hurried bool
 	// at is when it opens if nothing changes, zero when more than time is missing; again when time changes something.
 	at, again time.Time
 	wantsPods bool
@@ -115,21 +115,28 @@ func (g *gate) block(all ...Blocker) {
 	g.blockers = append(g.blockers, all...)
 }
 
-// await what will follow by itself, until the deadline. Where nobody waits for what can't follow, that is until nothing has
-// followed for two delays, as what never does can't always be told from what will; and not for more than mostDelays in all,
-// as somebody may undo what was done again and again.
-func (g *gate) await(all []Blocker, begun time.Time, times *times, now time.Time) (waiting int) {
-	until := g.deadline
-	if g.overridden {
-		idle := latest(begun.Add(2*times.delay), times.at.Add(times.delay))
-		for _, end := range []time.Time{idle, begun.Add(mostDelays * times.delay)} {
-			if end.Before(until) {
-				until = end
-			}
+// override has the gate wait for nobody who can't follow: when that was ordered, or when it is too late to wait.
+func (g *gate) override(ordered, late bool) {
+	g.overridden, g.hurried = ordered || late, ordered
+}
+
+// hurry is under which the order is remembered.
+func (g *gate) hurry() Gate { return Gate{g.id.Opens, g.id.Number, true} }
+
+// await what will follow by itself, until the deadline. In a hurry it is waited for less long, as what never follows can't
+// always be told from what will: for consumers until none has followed for two delays; for authorities below, which have
+// delays of their own, and for those who undo again and again what was done, mostDelays.
+func (r *rotation) await(g *gate, consumers, authorities []Blocker, times *times) (waiting int) {
+	all, until := slices.Concat(consumers, authorities), g.deadline
+	if g.hurried {
+		ordered := r.now.Add(-r.Held[g.hurry()])
+		until = earliest(until, ordered.Add(mostDelays*times.delay))
+		if len(authorities) == 0 {
+			until = earliest(until, latest(ordered.Add(2*times.delay), times.at.Add(times.delay)))
 		}
 	}
-	if now.Before(until) {
-		g.again = soonest(now, g.again, until)
+	if r.now.Before(until) {
+		g.again = soonest(r.now, g.again, until)
 		return len(all)
 	}
 	g.ranOver = append(g.ranOver, all...)

@@ -13,11 +13,11 @@ func (r *rotation) gateA(x Generation) gate {
 	emergency := r.Orders.Compromised.Has(r.signer.Number)
 	times := newTimes(r.delay(emergency))
 	deadline := latest(r.patience(), x.Made.Add(2*times.delay)) // one that comes late has its time too
-	g := gate{id: Gate{StepActivate, x.Number}, since: x.Made, deadline: deadline}
-	g.overridden = emergency || r.Orders.IgnoreBlockers.Has(x.Number) || !r.now.Before(deadline)
+	g := gate{id: Gate{Opens: StepActivate, Number: x.Number}, since: x.Made, deadline: deadline}
+	g.override(emergency || r.Orders.IgnoreBlockers.Has(x.Number), !r.now.Before(deadline))
 	waiting, stuck := r.without(x, &g, &times)
 	g.block(append(stuck, r.refusedChildren(x)...)...)
-	g.objects = g.await(waiting, x.Made, &times, r.now) == 0 && len(g.blockers) == 0
+	g.objects = r.await(&g, waiting, nil, &times) == 0 && len(g.blockers) == 0
 	g.waiting = fmt.Sprintf("generation %d is delivered to everybody, and signs after that", x.Number)
 	r.settle(&g, times, latest(x.Issuer.Validity().NotBefore.Add(pki.Backdate), times.at),
 		func(c *Consumer) time.Time { return c.bundleSince(x) })
@@ -32,9 +32,7 @@ func (r *rotation) patience() time.Time {
 	}
 	for i := range r.Consumers {
 		if leaf := r.Consumers[i].Leaf; leaf != nil && r.now.Before(leaf.Ends) {
-			if last := leaf.Ends.Add(-rotationDelays * r.Wish.PropagationDelay); last.Before(until) {
-				until = last
-			}
+			until = earliest(until, leaf.Ends.Add(-rotationDelays*r.Wish.PropagationDelay))
 		}
 	}
 	return until

@@ -7,21 +7,21 @@ import (
 
 // gateB is what a generation waits for before it goes: nothing that it signed is in use any more.
 func (r *rotation) gateB(y Generation) gate {
-	g := gate{id: Gate{StepRetire, y.Number}, since: r.signer.Activated, deadline: y.end().Add(time.Second)}
+	g := gate{id: Gate{Opens: StepRetire, Number: y.Number}, since: r.signer.Activated, deadline: y.end().Add(time.Second)}
 	if r.now.After(y.end()) {
 		g.open, g.objects = true, true // it verifies nothing any more
 		return g
 	}
 	g.again = g.deadline
 	emergency := r.Orders.Compromised.Has(y.Number)
-	g.overridden = emergency || r.Orders.IgnoreBlockers.Has(r.signer.Number)
+	g.override(emergency || r.Orders.IgnoreBlockers.Has(r.signer.Number), false)
 	times := newTimes(r.delay(emergency))
 	// Since then it signs nothing: when another one began to, or when it was withdrawn and the one before it signs again.
 	replaced := latest(r.signer.Activated, y.Withdrawn)
 	waiting, stuck := r.certificatesOn(y, replaced, &g, &times)
 	childrenWaiting, childrenStuck := r.childrenOn(y, &g)
 	g.block(append(stuck, childrenStuck...)...)
-	g.objects = g.await(append(waiting, childrenWaiting...), replaced, &times, r.now) == 0 && len(g.blockers) == 0
+	g.objects = r.await(&g, waiting, childrenWaiting, &times) == 0 && len(g.blockers) == 0
 	g.waiting = fmt.Sprintf("generation %d goes once its last certificate was replaced everywhere", y.Number)
 	r.settle(&g, times, times.at, func(c *Consumer) time.Time { return c.issuerSince(replaced) })
 	return g

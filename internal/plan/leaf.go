@@ -241,6 +241,13 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // recordFacts keeps the times recorded before where nothing changed.
 func (p *LeafPlan) recordFacts(in LeafInput, leaf observed, now time.Time) {
 	p.IssuerSince, p.BundleSince = now, now

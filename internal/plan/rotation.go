@@ -31,8 +31,8 @@ type RotationInput struct {
 	Pods []PodView
 	// PodsUnknown says why nobody can look at them, empty while one can. It blocks as a pod does that can't follow.
 	PodsUnknown string
-	// Held is for how long this process has seen each gate's objects as they must be, without interruption and on a clock
-	// that nobody sets.
+	// Held is for how long this process has seen each gate's objects as they must be, or the order to hurry, without
+	// interruption and on a clock that nobody sets.
 	Held map[Gate]time.Duration
 }
 
@@ -65,6 +65,8 @@ type Gate struct {
 	// Opens is StepActivate or StepRetire.
 	Opens  StepKind
 	Number int64
+	// Hurried is not the gate itself, but that somebody ordered it to wait for nobody who can't follow.
+	Hurried bool
 }
 
 // StepKind says what a step does.
@@ -121,7 +123,7 @@ type RotationPlan struct {
 	Reissue []Consumer
 	// Due is when the next generation is prepared, zero when never.
 	Due time.Time
-	// Holding are the gates whose objects are as they must be, for Held of the next input.
+	// Holding are the gates whose objects are as they must be, or that are hurried, for Held of the next input.
 	Holding []Gate
 	// WantsPods: nothing but pods may be in the way. Look at them and plan again.
 	WantsPods bool
@@ -317,6 +319,9 @@ func (r *rotation) retire() Step {
 func (r *rotation) wait(gate gate) {
 	if gate.objects {
 		r.plan.Holding = append(r.plan.Holding, gate.id)
+	}
+	if gate.hurried {
+		r.plan.Holding = append(r.plan.Holding, gate.hurry())
 	}
 	r.plan.WantsPods = r.plan.WantsPods || gate.wantsPods
 	r.plan.Blockers = append(r.plan.Blockers, gate.blockers...)
