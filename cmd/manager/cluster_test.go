@@ -102,11 +102,12 @@ func forward(t *testing.T, address, target string) {
 }
 
 func (c *cluster) testEndpoints(t *testing.T) {
-	metrics, probes := freeAddress(t), freeAddress(t)
-	p := start(t, c.flags("--leader-elect=false",
-		"--metrics-bind-address", metrics, "--health-probe-bind-address", probes)...)
+	metrics, probes, profiles := freeAddress(t), freeAddress(t), freeAddress(t)
+	p := start(t, c.flags("--leader-elect=false", "--metrics-bind-address", metrics, "--health-probe-bind-address", probes,
+		"--pprof-bind-address", profiles)...)
 	eventually(t, status("http://"+probes+"/readyz", "", http.StatusOK), p)
 	eventually(t, status("http://"+probes+"/healthz", "", http.StatusOK), p)
+	eventually(t, status("http://"+profiles+"/debug/pprof/heap", "", http.StatusOK), p)
 
 	url := "https://" + metrics + "/metrics"
 	eventually(t, status(url, "", http.StatusUnauthorized), p)

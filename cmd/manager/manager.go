@@ -84,6 +84,7 @@ func newManager(restConfig *rest.Config, opts options, log logr.Logger) (ctrl.Ma
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
 		HealthProbeBindAddress:        opts.probeAddress,
+		PprofBindAddress:              opts.profileAddress,
 		LeaderElection:                opts.leaderElect,
 		LeaderElectionID:              leaseOf(opts.controllers.Namespaces),
 		LeaderElectionNamespace:       opts.leaderNamespace,

@@ -34,6 +34,7 @@ type options struct {
 	kubeconfig      string // empty: found as kubectl and pods find it
 	metricsAddress  string // host:port, or disabled
 	probeAddress    string // host:port, or disabled
+	profileAddress  string // loopback:port, or disabled
 	leaderElect     bool
 	leaderNamespace string // never empty with leaderElect
 	logFormat       string // json or text
@@ -94,6 +95,10 @@ var settings = []setting{
 		setNamespaces,
 	},
 	{
+		"pprof-bind-address", "HOST:PORT", disabled, "where /debug/pprof is served, on this machine only; 0: nowhere",
+		setProfileAddress,
+	},
+	{
 		"version", "", "false", "print the version and end",
 		func(o *options, text string) error { return setSwitch(&o.version, text) },
 	},
@@ -137,9 +142,20 @@ func (o *options) contradictions() []error {
 		problems = append(problems, errors.New("--leader-election-namespace: write a namespace, as this isn't a pod, "+
 			"or --leader-elect=false when no other replica runs"))
 	}
-	if o.metricsAddress == o.probeAddress && o.metricsAddress != disabled {
-		problems = append(problems, fmt.Errorf("--health-probe-bind-address %q: write another address than that of "+
-			"--metrics-bind-address", o.probeAddress))
+	taken := map[string]string{disabled: ""}
+	for _, server := range []struct{ flag, address string }{
+		{"metrics-bind-address", o.metricsAddress},
+		{"health-probe-bind-address", o.probeAddress},
+		{"pprof-bind-address", o.profileAddress},
+	} {
+		other := taken[server.address]
+		if other != "" {
+			problems = append(problems, fmt.Errorf("--%s %q: write another address than that of --%s",
+				server.flag, server.address, other))
+		}
+		if server.address != disabled {
+			taken[server.address] = server.flag
+		}
 	}
 	return problems
 }
@@ -241,6 +257,16 @@ func setAddress(into *string, text string) error {
 	}
 	*into = text
 	return nil
+}
+
+// setProfileAddress refuses what others can reach: whoever may profile a process can hold it up.
+func setProfileAddress(o *options, text string) error {
+	host, _, _ := net.SplitHostPort(text)
+	err := setAddress(&o.profileAddress, text)
+	if ip := net.ParseIP(host); text != disabled && (err != nil || ip == nil || !ip.IsLoopback()) {
+		return errors.New("write 127.0.0.1:port or [::1]:port, and reach it by kubectl port-forward, or 0 for none")
+	}
+	return err
 }
 
 func setLogFormat(o *options, text string) error {

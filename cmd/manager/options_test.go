@@ -18,6 +18,7 @@ func defaults() options {
 		controllers:     controllers.Options{ClusterDomain: "cluster.local", Concurrency: 16, MinPropagationDelay: 90 * time.Second},
 		metricsAddress:  ":8443",
 		probeAddress:    ":8081",
+		profileAddress:  "0",
 		leaderElect:     true,
 		leaderNamespace: "mtls-system",
 		logFormat:       "json",
@@ -42,6 +43,8 @@ var accepted = map[string]struct {
 	"no probes":                     {"--health-probe-bind-address=0", func(o *options) { o.probeAddress = "0" }},
 	"metrics on a host":             {"--metrics-bind-address=localhost:9", func(o *options) { o.metricsAddress = "localhost:9" }},
 	"metrics on a free port":        {"--metrics-bind-address=:0", func(o *options) { o.metricsAddress = ":0" }},
+	"profiles":                      {"--pprof-bind-address=127.0.0.1:60", func(o *options) { o.profileAddress = "127.0.0.1:60" }},
+	"profiles on an IPv6 address":   {"--pprof-bind-address=[::1]:6060", func(o *options) { o.profileAddress = "[::1]:6060" }},
 	"neither metrics nor probes": {
 		"--metrics-bind-address=0 --health-probe-bind-address=0",
 		func(o *options) { o.metricsAddress, o.probeAddress = "0", "0" },
@@ -84,6 +87,7 @@ func TestFlagsThatAreAccepted(t *testing.T) {
 
 const (
 	writeAddress     = `write host:port such as 127.0.0.1:8443, :port for all addresses, or 0 for none`
+	writeLoopback    = `write 127.0.0.1:port or [::1]:port, and reach it by kubectl port-forward, or 0 for none`
 	writeConcurrency = `write a whole number from 1 to 256`
 	writeDomain      = `write a DNS name in lower case such as cluster.local, with no dot at its ends`
 	writeDelay       = `write a duration of at least 1s such as 90s`
@@ -111,6 +115,10 @@ var refused = map[string]struct{ flag, value, want string }{
 	"probes nowhere by an empty address":     {"health-probe-bind-address", "", writeAddress},
 	"metrics on a host that can't be":        {"metrics-bind-address", "under_score:1", writeAddress},
 	"metrics on a URL":                       {"metrics-bind-address", "https://localhost:8443", writeAddress},
+	"profiles for everybody":                 {"pprof-bind-address", ":6060", writeLoopback},
+	"profiles for the network":               {"pprof-bind-address", "10.0.0.1:6060", writeLoopback},
+	"profiles on a name":                     {"pprof-bind-address", "localhost:6060", writeLoopback},
+	"profiles on no port":                    {"pprof-bind-address", "127.0.0.1", writeLoopback},
 	"leader election perhaps":                {"leader-elect", "perhaps", writeSwitch},
 	"a namespace of the Lease that can't be": {"leader-election-namespace", "Mtls", writeNamespace},
 	"a delay that isn't one":                 {"min-propagation-delay", "soon", writeDelay},
@@ -140,6 +148,10 @@ func TestFlagsThatAreRefusedTogether(t *testing.T) {
 		"metrics where the probes are": {
 			"--metrics-bind-address=:8081",
 			`--health-probe-bind-address ":8081": write another address than that of --metrics-bind-address`,
+		},
+		"profiles where the metrics are": {
+			"--metrics-bind-address=[::1]:1 --pprof-bind-address=[::1]:1",
+			`--pprof-bind-address "[::1]:1": write another address than that of --metrics-bind-address`,
 		},
 		"a switch with a space": {"--leader-elect false", `"false": write flags only, --flag=false for a switch`},
 		"a command":             {"start", `"start": write flags only, --flag=false for a switch`},
