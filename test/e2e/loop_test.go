@@ -22,6 +22,7 @@ func (s *scene) startLoop(t *testing.T, name, node, certificate, url string) {
 	spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
 	s.startClient(t, name, spec)
 	s.kubectl(t, "wait", "--for=condition=Ready", "pod/"+name, "--timeout", soon.String())
+	s.awaitTally(t, name, "its first requests", func(c tally) bool { return c.requests > 0 })
 }
 
 // progress of a loop so far.
