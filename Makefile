@@ -56,6 +56,16 @@ e2e: ## run the tests that need a kubelet, in a kind cluster that is made for th
 e2e-rotation-long: ## of e2e only the rotations, with the delays that users have: one to two hours
 	@$(MAKE) --no-print-directory e2e E2E_LONG=1 E2E_TIMEOUT=5h E2E_FLAGS='$(or $(E2E_FLAGS),-args --feature rotation)'
 
+# BENCH_FLAGS=-help lists what there is to choose. Nothing else should run on the machine.
+bench: controlplane ## measure the operator beside the least that can be done, by the thousand: hours (BENCH_FLAGS)
+	@$(COMPILE) -o bin/bench/manager ./cmd/manager
+	@cd test/bench && go build -o ../../bin/bench/floor ./floor && go build -o ../../bin/bench/bench .
+	@bin/bench/bench $(BENCH_FLAGS)
+
+# Three of these before and three after a change are what benchstat compares.
+microbench: ## measure what is done for each certificate, by itself
+	@go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),6) ./internal/... ./controllers
+
 lint: ## check code and scripts against the rules in .golangci.yml and .editorconfig
 	@for module in $(TEST_MODULES); do (cd $$module && echo "lint $$module" && $(LINT) run); done
 	@$(TOOL) shfmt -d $(SCRIPTS)
@@ -126,5 +136,5 @@ clean: ## remove what was built, the control plane too
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
-.PHONY: demo test e2e e2e-rotation-long lint generate format tidy verify controlplane controlplane-path build image \
+.PHONY: demo test e2e e2e-rotation-long bench microbench lint generate format tidy verify controlplane controlplane-path build image \
 	e2e-image kind-node-image clean help

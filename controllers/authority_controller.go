@@ -81,6 +81,7 @@ func (r *AuthorityReconciler) Reconcile(ctx context.Context, request ctrl.Reques
 	if err := r.Get(ctx, request.NamespacedName, authority); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.rotations.forget(request.NamespacedName)
+			r.lineages.forget(request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -172,7 +173,7 @@ func (r *AuthorityReconciler) observe(ctx context.Context, pass *authorityPass) 
 			pass.secrets[number] = &secrets[i]
 		}
 	}
-	in.Lineage = lineageOf(pass.authority, secrets)
+	in.Lineage = r.lineages.of(pass.authority, secrets)
 	in.Orders = plan.NewOrders(pass.authority.Annotations)
 	in.Held = pass.memory.holding(r.clock)
 	for _, generation := range pass.authority.Status.Generations {

@@ -47,15 +47,15 @@ func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Option
 	setup := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MTLSCertificate{}, builder.WithPredicates(specOrRequestChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret)).
-		Watches(&corev1.Secret{}, o.whenRootsChange()).
+		Watches(&corev1.Secret{}, late(o.certificatesOfCA), builder.WithPredicates(whenRootsChange())).
 		WatchesRawSource(source.Channel(o.turns, afterOthers())).
-		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfAuthority),
+		Watches(&v1alpha1.MTLSAuthority{}, late(o.certificatesOfAuthority),
 			builder.WithPredicates(abilityChanged())).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
 			handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret))).
 		WithOptions(options)
 	if len(o.options.Namespaces) == 0 {
-		setup = setup.WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.certificatesIn),
+		setup = setup.WatchesMetadata(metadataOf("Namespace"), late(o.certificatesIn),
 			builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return setup.Complete(o.certificates)

@@ -22,7 +22,7 @@ func (s shared) lineage(ctx context.Context, authority *v1alpha1.MTLSAuthority) 
 	if err != nil {
 		return plan.Lineage{}, err
 	}
-	return lineageOf(authority, secrets), nil
+	return s.lineages.of(authority, secrets), nil
 }
 
 // generationSecrets are the Secrets of an authority's generations, from the cache. They must not be changed.

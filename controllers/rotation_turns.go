@@ -51,6 +51,21 @@ func afterOthers() handler.EventHandler {
 	}}
 }
 
+// late wakes what a change concerns by the thousand, behind what came by itself.
+func late(mapped handler.MapFunc) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(ctx context.Context, object client.Object, q queue) {
+		for _, request := range mapped(ctx, object) {
+			addLate(q, request)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+	}
+}
+
 func addLate(queue workqueue.TypedRateLimitingInterface[reconcile.Request], request reconcile.Request) {
 	if byPriority, ok := queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
 		byPriority.AddWithOpts(priorityqueue.AddOpts{Priority: new(handler.LowPriority)}, request)

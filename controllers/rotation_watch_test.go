@@ -11,7 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -152,6 +154,43 @@ func TestChangesByTheThousandAreLookedAtOnceInASecond(t *testing.T) {
 	}
 }
 
+// prioritized is a queue that remembers with what priority it was added to.
+type prioritized struct {
+	priorityqueue.PriorityQueue[reconcile.Request]
+
+	added map[string]int
+}
+
+func (p *prioritized) AddWithOpts(o priorityqueue.AddOpts, all ...reconcile.Request) {
+	for _, request := range all {
+		p.added[request.Name] = *o.Priority
+	}
+}
+
+// Of a change that concerns all certificates there are as many passes as certificates: a new one doesn't wait for them.
+func TestWhatConcernsAllCertificatesComesAfterNewOnes(t *testing.T) {
+	w := newWorld(t)
+	authority := w.authority("my-ca")
+	w.issued("a")
+	for sentence, wakes := range map[string]func(*prioritized){
+		"its authority": func(q *prioritized) {
+			late(w.certificatesOfAuthority).Update(w.ctx, event.UpdateEvent{ObjectOld: authority, ObjectNew: authority}, q)
+		},
+		"its CA": func(q *prioritized) {
+			late(w.certificatesOfCA).Delete(w.ctx, event.DeleteEvent{Object: w.secret("my-ca-ca-1")}, q)
+		},
+		"its namespace": func(q *prioritized) {
+			late(w.certificatesIn).Create(w.ctx, event.CreateEvent{Object: namespaceNamed(w.namespace)}, q)
+		},
+	} {
+		queue := &prioritized{added: map[string]int{}}
+		wakes(queue)
+		if got, found := queue.added["a"]; !found || got != handler.LowPriority || len(queue.added) > 1 {
+			t.Errorf("by %s it is queued as %v", sentence, queue.added)
+		}
+	}
+}
+
 func TestCertificatesAreWokenWhenTheRootsMayChange(t *testing.T) {
 	w := newWorld(t)
 	w.authority("my-ca")
@@ -165,7 +204,25 @@ func TestCertificatesAreWokenWhenTheRootsMayChange(t *testing.T) {
 	fact := func(name string) *corev1.Secret {
 		return with(func(s *corev1.Secret) { s.Annotations[name] = "2030-01-01T00:00:00Z" })
 	}
-	events := w.whenRootsChange()
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	woken, passes := late(w.certificatesOfCA), whenRootsChange()
+	events := handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			if passes.Create(e) {
+				woken.Create(ctx, e, q)
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if passes.Update(e) {
+				woken.Update(ctx, e, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			if passes.Delete(e) {
+				woken.Delete(ctx, e, q)
+			}
+		},
+	}
 	for _, test := range []struct {
 		sentence string
 		happens  func(*added)

@@ -126,6 +126,7 @@ func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*opera
 		options: options,
 
 		published: newPublished(mgr.GetRESTMapper()),
+		lineages:  newLineages(),
 	}
 	rotations, turns := newRotationMemories(), make(chan event.GenericEvent, 2*turnsAtATime)
 	return &operator{

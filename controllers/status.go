@@ -32,6 +32,7 @@ type shared struct {
 	options Options
 
 	published *published
+	lineages  *lineages
 }
 
 // notice is an event: told to a person after the write it speaks of.

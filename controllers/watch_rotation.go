@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -122,28 +123,12 @@ func soon(mapped handler.MapFunc) handler.EventHandler {
 	}
 }
 
-// whenRootsChange wakes the certificates of a CA whose generations changed, behind what came by itself. That a generation may
-// sign now changes no certificate: they are issued again in turn.
-func (o *operator) whenRootsChange() handler.EventHandler {
-	add := func(ctx context.Context, object client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		for _, request := range o.certificatesOfCA(ctx, object) {
-			addLate(queue, request)
-		}
-	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if !e.IsInInitialList { // each certificate is looked at then anyway
-				add(ctx, e.Object, q)
-			}
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if rootsChanged(e.ObjectOld, e.ObjectNew) {
-				add(ctx, e.ObjectNew, q)
-			}
-		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(ctx, e.Object, q)
-		},
+// whenRootsChange lets changes pass after which certificates need other roots. That a generation may sign now changes no
+// certificate: they are issued again in turn.
+func whenRootsChange() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }, // each certificate is looked at then anyway
+		UpdateFunc: func(e event.UpdateEvent) bool { return rootsChanged(e.ObjectOld, e.ObjectNew) },
 	}
 }
 
