@@ -62,7 +62,7 @@ bench: controlplane ## measure the operator beside the least that can be done, b
 	@cd test/bench && go build -o ../../bin/bench/floor ./floor && go build -o ../../bin/bench/bench .
 	@bin/bench/bench $(BENCH_FLAGS)
 
-# Three of these before and three after a change are what benchstat compares.
+# What this prints before and after a change is what benchstat compares.
 microbench: ## measure what is done for each certificate, by itself
 	@go test -run '^$$' -bench . -benchmem -count $(or $(COUNT),6) ./internal/... ./controllers
 

@@ -44,11 +44,9 @@ func (r *AuthorityReconciler) grantTurns(ctx context.Context, pass *authorityPas
 
 // afterOthers queues what can wait behind what came by itself: new certificates, and those that are due.
 func afterOthers() handler.EventHandler {
-	return handler.Funcs{GenericFunc: func(_ context.Context, e event.GenericEvent,
-		queue workqueue.TypedRateLimitingInterface[reconcile.Request],
-	) {
-		addLate(queue, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)})
-	}}
+	return late(func(_ context.Context, object client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
+	})
 }
 
 // late wakes what a change concerns by the thousand, behind what came by itself.
@@ -60,9 +58,10 @@ func late(mapped handler.MapFunc) handler.EventHandler {
 		}
 	}
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, e.ObjectNew, q) },
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+		CreateFunc:  func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
+		UpdateFunc:  func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, e.ObjectNew, q) },
+		DeleteFunc:  func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q queue) { add(ctx, e.Object, q) },
 	}
 }
 

@@ -142,20 +142,17 @@ func (o *options) contradictions() []error {
 		problems = append(problems, errors.New("--leader-election-namespace: write a namespace, as this isn't a pod, "+
 			"or --leader-elect=false when no other replica runs"))
 	}
-	taken := map[string]string{disabled: ""}
+	taken := map[string]string{}
 	for _, server := range []struct{ flag, address string }{
 		{"metrics-bind-address", o.metricsAddress},
 		{"health-probe-bind-address", o.probeAddress},
 		{"pprof-bind-address", o.profileAddress},
 	} {
-		other := taken[server.address]
-		if other != "" {
+		if other, found := taken[server.address]; found && server.address != disabled {
 			problems = append(problems, fmt.Errorf("--%s %q: write another address than that of --%s",
 				server.flag, server.address, other))
 		}
-		if server.address != disabled {
-			taken[server.address] = server.flag
-		}
+		taken[server.address] = server.flag
 	}
 	return problems
 }

@@ -59,6 +59,9 @@ func (r *rotation) settle(g *gate, times times, at time.Time, since func(*Consum
 	if r.Pods == nil {
 		g.wantsPods = true
 		g.waiting = "looks for pods that can't follow"
+		if r.PodsUnknown != "" {
+			r.withoutPods(g)
+		}
 		return
 	}
 	stuck := r.stuckPods(since, times.delay, g)

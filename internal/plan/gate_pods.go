@@ -1,11 +1,8 @@
 package plan
 
-// withoutPods has a gate that wants pods wait for all of them when nobody can tell which can't follow. They block as one pod
-// does: what has that waited for no longer, and tells of it, does so with them.
+// withoutPods has a gate wait for all pods, as nobody can tell which can't follow. They block as one pod does: what has that
+// waited for no longer, and tells of it, does so with them.
 func (r *rotation) withoutPods(g *gate) {
-	if !g.wantsPods || r.PodsUnknown == "" {
-		return
-	}
 	g.block(Blocker{Kind: "Pod", Namespace: "*", Name: "*", Message: r.PodsUnknown, Yields: true})
 	g.open = len(g.blockers) == 0
 	g.again = soonest(r.now, g.again, r.now.Add(r.delay(true)))

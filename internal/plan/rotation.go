@@ -288,7 +288,6 @@ func (r *rotation) activate() Step {
 		return Step{}
 	}
 	gate := r.gateA(r.next)
-	r.withoutPods(&gate)
 	r.plan.All, r.plan.Done = gate.all, gate.done
 	r.wait(gate)
 	if !gate.open {
@@ -304,7 +303,6 @@ func (r *rotation) retire() Step {
 	}
 	for _, old := range r.Lineage.Retiring() {
 		gate := r.gateB(old)
-		r.withoutPods(&gate)
 		r.wait(gate)
 		if gate.open {
 			step := r.retireStep(old)

@@ -126,20 +126,23 @@ func (s *server) askEtcd(ctx context.Context, path string, body, into any) error
 	if err != nil {
 		return err
 	}
+	answer, err := send(request)
+	if err != nil || into == nil {
+		return err
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// send a request, and return what is answered. An answer that isn't OK is an error.
+func send(request *http.Request) ([]byte, error) {
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", request.URL, response.Status, answer)
 	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("etcd %s: %s: %s", path, response.Status, answer)
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(answer, into)
+	return answer, err
 }
