@@ -29,7 +29,7 @@ func (r *AuthorityReconciler) observeLost(ctx context.Context, pass *authorityPa
 		return nil
 	}
 	search := newLostSearch(pass, known, !signs)
-	below, err := r.below(ctx, client.ObjectKeyFromObject(pass.authority))
+	below, err := authoritiesBelow(ctx, r, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
 	}

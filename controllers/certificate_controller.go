@@ -41,22 +41,25 @@ type CertificateReconciler struct {
 	foreign   client.Reader // names of Secrets that aren't the operator's
 	issuer    *Issuer
 	rotations *rotationMemories
+	backlog   *backlog
 }
 
 func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Options) error {
 	setup := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MTLSCertificate{}, builder.WithPredicates(specOrRequestChanged())).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret)).
-		Watches(&corev1.Secret{}, late(o.certificatesOfCA), builder.WithPredicates(whenRootsChange())).
-		WatchesRawSource(source.Channel(o.turns, afterOthers())).
-		Watches(&v1alpha1.MTLSAuthority{}, late(o.certificatesOfAuthority),
-			builder.WithPredicates(abilityChanged())).
+		Watches(&corev1.Secret{}, o.backlog.handler(o.certificatesOfCA), builder.WithPredicates(sinceTheStart(), rootsChanged())).
+		WatchesRawSource(source.Channel(o.turns, o.backlog.handler(itself))).
+		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.certificatesWaitingFor),
+			builder.WithPredicates(sinceTheStart(), abilityChanged())).
+		Watches(&v1alpha1.MTLSAuthority{}, o.backlog.handler(o.certificatesOfAuthority),
+			builder.WithPredicates(sinceTheStart(), abilityChanged())).
 		WatchesRawSource(source.Kind(o.foreign, client.Object(secretMetadata()),
 			handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret))).
 		WithOptions(options)
 	if len(o.options.Namespaces) == 0 {
-		setup = setup.WatchesMetadata(metadataOf("Namespace"), late(o.certificatesIn),
-			builder.WithPredicates(predicate.LabelChangedPredicate{}))
+		setup = setup.WatchesMetadata(metadataOf("Namespace"), o.backlog.handler(o.certificatesIn),
+			builder.WithPredicates(sinceTheStart(), predicate.LabelChangedPredicate{}))
 	}
 	return setup.Complete(o.certificates)
 }
@@ -82,6 +85,7 @@ type leafPass struct {
 
 // Reconcile makes one pass.
 func (r *CertificateReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	defer r.backlog.done(request)
 	certificate := &v1alpha1.MTLSCertificate{}
 	if err := r.Get(ctx, request.NamespacedName, certificate); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -42,7 +42,7 @@ func (r *AuthorityReconciler) confirmGenerations(ctx context.Context, pass *auth
 // process may have written one that this one hasn't heard of. ClusterTrustBundles are left out: kubelet projects all there are
 // of a signer, so one that comes late takes nothing away.
 func (r *AuthorityReconciler) confirmConsumers(ctx context.Context, pass *authorityPass) error {
-	authorities, err := r.below(ctx, client.ObjectKeyFromObject(pass.authority))
+	authorities, err := authoritiesBelow(ctx, r, client.ObjectKeyFromObject(pass.authority))
 	if err != nil {
 		return err
 	}

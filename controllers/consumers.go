@@ -23,7 +23,7 @@ import (
 // enumerated from what people asked for.
 func (r *AuthorityReconciler) consumers(ctx context.Context, pass *authorityPass) error {
 	authority := pass.authority
-	below, err := r.below(ctx, client.ObjectKeyFromObject(authority))
+	below, err := authoritiesBelow(ctx, r, client.ObjectKeyFromObject(authority))
 	if err != nil {
 		return err
 	}

@@ -164,11 +164,13 @@ func (r *crashRun) settle(then func()) {
 
 func (r *crashRun) passAuthority() (ctrl.Result, error) {
 	key := types.NamespacedName{Namespace: r.namespace, Name: "my-ca"}
+	r.catchUp()
 	return r.authorities.Reconcile(r.ctx, ctrl.Request{NamespacedName: key})
 }
 
 func (r *crashRun) passCertificate() (ctrl.Result, error) {
 	key := types.NamespacedName{Namespace: r.namespace, Name: "web"}
+	r.catchUp()
 	return r.certificates.Reconcile(r.ctx, ctrl.Request{NamespacedName: key})
 }
 

@@ -16,20 +16,31 @@ import (
 // maxDepth bounds how many authorities stand above one another, since two could name each other.
 const maxDepth = 9
 
-// lineage is the CA generations of an authority, from the cache.
+// lineage is the CA generations of an authority, from the cache as it is. To have it wait for what this process wrote would be
+// to wait for each leaf Secret that is being written. That is worth it where it isn't enough: who is woken by the status of an
+// authority may be ahead of the Secret it tells of.
 func (s shared) lineage(ctx context.Context, authority *v1alpha1.MTLSAuthority) (plan.Lineage, error) {
-	secrets, err := s.generationSecrets(ctx, client.ObjectKeyFromObject(authority))
+	key := client.ObjectKeyFromObject(authority)
+	secrets, err := s.generationSecrets(ctx, key, client.DisableReadYourWritesConsistency)
 	if err != nil {
+		return plan.Lineage{}, err
+	}
+	lineage := s.lineages.of(authority, secrets)
+	if _, signs := lineage.Signer(); signs && !misses(authority, lineage) {
+		return lineage, nil
+	}
+	if secrets, err = s.generationSecrets(ctx, key); err != nil {
 		return plan.Lineage{}, err
 	}
 	return s.lineages.of(authority, secrets), nil
 }
 
 // generationSecrets are the Secrets of an authority's generations, from the cache. They must not be changed.
-func (s shared) generationSecrets(ctx context.Context, authority types.NamespacedName) ([]corev1.Secret, error) {
+func (s shared) generationSecrets(ctx context.Context, authority types.NamespacedName, options ...client.ListOption,
+) ([]corev1.Secret, error) {
 	secrets := &corev1.SecretList{}
-	err := s.List(ctx, secrets, client.InNamespace(authority.Namespace),
-		client.MatchingFields{byAuthority: authority.Name}, client.UnsafeDisableDeepCopy)
+	err := s.List(ctx, secrets, append(options, client.InNamespace(authority.Namespace),
+		client.MatchingFields{byAuthority: authority.Name}, client.UnsafeDisableDeepCopy)...)
 	return secrets.Items, err
 }
 
@@ -126,13 +137,14 @@ func parentKey(authority *v1alpha1.MTLSAuthority) types.NamespacedName {
 	return key
 }
 
-// below are the authorities under one, at any depth, from the cache. They must not be changed.
-func (s shared) below(ctx context.Context, authority types.NamespacedName) ([]*v1alpha1.MTLSAuthority, error) {
+// authoritiesBelow are the authorities under one, at any depth, from a cache. They must not be changed.
+func authoritiesBelow(ctx context.Context, cache client.Reader, authority types.NamespacedName,
+) ([]*v1alpha1.MTLSAuthority, error) {
 	var all []*v1alpha1.MTLSAuthority
 	seen := map[types.NamespacedName]bool{authority: true}
 	for queue := []types.NamespacedName{authority}; len(queue) > 0; queue = queue[1:] {
 		children := &v1alpha1.MTLSAuthorityList{}
-		err := s.List(ctx, children, client.MatchingFields{bySigner: queue[0].String()}, client.UnsafeDisableDeepCopy)
+		err := cache.List(ctx, children, client.MatchingFields{bySigner: queue[0].String()}, client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return nil, err
 		}

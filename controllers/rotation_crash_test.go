@@ -127,6 +127,7 @@ func timeless(w *world, state map[string]any) (without map[string]any) {
 // attempt a pass, and tell whether it has to be made again.
 func (r *rotating) attempt(pass func(context.Context, ctrl.Request) (ctrl.Result, error), object client.Object) bool {
 	broken := r.requests.hasBroken()
+	r.catchUp()
 	result, err := pass(r.ctx, ctrl.Request{NamespacedName: keyOf(object)})
 	if !broken && r.requests.hasBroken() {
 		r.restart()

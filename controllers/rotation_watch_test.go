@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
@@ -54,6 +55,7 @@ func TestWhoIsWokenByARotation(t *testing.T) {
 	w := newTree(t)
 	above := func(name string) func() []reconcile.Request {
 		return func() []reconcile.Request {
+			w.catchUp()
 			return w.above(w.ctx, types.NamespacedName{Namespace: w.namespace, Name: name})
 		}
 	}
@@ -116,7 +118,7 @@ func TestACircleOfAuthorities(t *testing.T) {
 	if got := len(w.above(w.ctx, keyOf(a))); got > maxDepth {
 		t.Errorf("%d authorities are above it", got)
 	}
-	if below, err := w.authorities.below(w.ctx, keyOf(a)); err != nil || len(below) != 1 {
+	if below, err := authoritiesBelow(w.ctx, w.cache, keyOf(a)); err != nil || len(below) != 1 {
 		t.Errorf("%d authorities are below it, %v", len(below), err)
 	}
 }
@@ -174,20 +176,38 @@ func TestWhatConcernsAllCertificatesComesAfterNewOnes(t *testing.T) {
 	w.issued("a")
 	for sentence, wakes := range map[string]func(*prioritized){
 		"its authority": func(q *prioritized) {
-			late(w.certificatesOfAuthority).Update(w.ctx, event.UpdateEvent{ObjectOld: authority, ObjectNew: authority}, q)
+			w.backlog.handler(w.certificatesOfAuthority).Update(w.ctx, event.UpdateEvent{ObjectOld: authority, ObjectNew: authority}, q)
 		},
 		"its CA": func(q *prioritized) {
-			late(w.certificatesOfCA).Delete(w.ctx, event.DeleteEvent{Object: w.secret("my-ca-ca-1")}, q)
+			w.backlog.handler(w.certificatesOfCA).Delete(w.ctx, event.DeleteEvent{Object: w.secret("my-ca-ca-1")}, q)
 		},
 		"its namespace": func(q *prioritized) {
-			late(w.certificatesIn).Create(w.ctx, event.CreateEvent{Object: namespaceNamed(w.namespace)}, q)
+			w.backlog.handler(w.certificatesIn).Create(w.ctx, event.CreateEvent{Object: namespaceNamed(w.namespace)}, q)
 		},
 	} {
 		queue := &prioritized{added: map[string]int{}}
 		wakes(queue)
+		w.backlog.done(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "a"}})
 		if got, found := queue.added["a"]; !found || got != handler.LowPriority || len(queue.added) > 1 {
 			t.Errorf("by %s it is queued as %v", sentence, queue.added)
 		}
+	}
+}
+
+// Those that wait for an authority come as if they were new.
+func TestCertificatesThatWaitForAnAuthority(t *testing.T) {
+	w := newWorld(t)
+	w.reconcileCertificate(w.certificate("waits"))
+	w.certificate("new")
+	authority := w.authority("my-ca")
+	w.issued("has-one")
+	var got []string
+	for _, request := range w.by(w.certificatesWaitingFor, authority)() {
+		got = append(got, request.Name)
+	}
+	slices.Sort(got)
+	if want := []string{"new", "waits"}; !slices.Equal(got, want) {
+		t.Errorf("%q are woken, want %q", got, want)
 	}
 }
 
@@ -205,7 +225,7 @@ func TestCertificatesAreWokenWhenTheRootsMayChange(t *testing.T) {
 		return with(func(s *corev1.Secret) { s.Annotations[name] = "2030-01-01T00:00:00Z" })
 	}
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	woken, passes := late(w.certificatesOfCA), whenRootsChange()
+	woken, passes := w.backlog.handler(w.certificatesOfCA), predicate.And(sinceTheStart(), rootsChanged())
 	events := handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
 			if passes.Create(e) {
@@ -246,6 +266,7 @@ func TestCertificatesAreWokenWhenTheRootsMayChange(t *testing.T) {
 	} {
 		queue := &added{waits: map[time.Duration]bool{}}
 		test.happens(queue)
+		w.backlog.done(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "a"}})
 		if woken := slices.Equal(queue.names, []string{"a"}); woken != test.want || !woken && len(queue.names) > 0 {
 			t.Errorf("%s: wakes %q", test.sentence, queue.names)
 		}

@@ -62,6 +62,7 @@ func (s *spy) pass() {
 	s.t.Helper()
 	for _, object := range s.objects() {
 		var err error
+		s.catchUp()
 		request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(object)}
 		if _, isAuthority := object.(*v1alpha1.MTLSAuthority); isAuthority {
 			_, err = s.authorities.Reconcile(s.ctx, request)

@@ -90,12 +90,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 // operator is everything that a process of the operator is made of.
 type operator struct {
 	options      Options
+	cache        client.Reader // as it is: what a change concerns is found while the next changes wait
 	foreign      cache.Cache
 	issuer       *Issuer
 	authorities  *AuthorityReconciler
 	certificates *CertificateReconciler
 	trust        *TrustReconciler
 	rotations    *rotationMemories
+	backlog      *backlog                // certificates that can wait
 	turns        chan event.GenericEvent // certificates whose turn it is to be issued again
 }
 
@@ -129,14 +131,19 @@ func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*opera
 		lineages:  newLineages(),
 	}
 	rotations, turns := newRotationMemories(), make(chan event.GenericEvent, 2*turnsAtATime)
+	backlog := newBacklog(options.Concurrency)
 	return &operator{
-		options:      options,
-		foreign:      foreign,
-		issuer:       issuer,
-		authorities:  &AuthorityReconciler{shared: shared, issuer: issuer, rotations: rotations, wake: turns, batch: turnsAtATime},
-		certificates: &CertificateReconciler{shared: shared, foreign: foreign, issuer: issuer, rotations: rotations},
-		trust:        newTrustReconciler(shared),
-		rotations:    rotations,
-		turns:        turns,
+		options:     options,
+		cache:       mgr.GetCache(),
+		foreign:     foreign,
+		issuer:      issuer,
+		authorities: &AuthorityReconciler{shared: shared, issuer: issuer, rotations: rotations, wake: turns, batch: turnsAtATime},
+		certificates: &CertificateReconciler{
+			shared: shared, foreign: foreign, issuer: issuer, rotations: rotations, backlog: backlog,
+		},
+		trust:     newTrustReconciler(shared),
+		rotations: rotations,
+		backlog:   backlog,
+		turns:     turns,
 	}, nil
 }

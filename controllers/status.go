@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/internal/pki"
@@ -44,12 +45,13 @@ func (s shared) emit(about client.Object, all ...notice) {
 	}
 }
 
-// requeueAt has the next pass begin at a time; never, when it is zero.
+// requeueAt has the next pass begin at a time; never, when it is zero. It can wait for what has just come: until then it is in
+// the queue, and whatever wakes the object meanwhile takes the higher priority and this place in the order.
 func (s shared) requeueAt(at time.Time) ctrl.Result {
 	if at.IsZero() {
 		return ctrl.Result{}
 	}
-	return ctrl.Result{RequeueAfter: max(at.Sub(s.clock.Now()), time.Millisecond)}
+	return ctrl.Result{RequeueAfter: max(at.Sub(s.clock.Now()), time.Millisecond), Priority: new(handler.LowPriority)}
 }
 
 // patchStatus writes the status of after if it isn't that of before. Another write in between is a conflict.

@@ -50,6 +50,7 @@ func (w *world) label(namespace, value string) {
 // reconcileTrust makes one pass, which must not fail, and reads the object anew.
 func (w *world) reconcileTrust(authority *v1alpha1.MTLSAuthority) ctrl.Result {
 	w.t.Helper()
+	w.catchUp()
 	result, err := w.trust.Reconcile(w.ctx, ctrl.Request{NamespacedName: keyOf(authority)})
 	w.check(err)
 	w.check(client.IgnoreNotFound(w.admin.Get(w.ctx, keyOf(authority), authority)))

@@ -64,7 +64,7 @@ func (s shared) retainedOf(ctx context.Context, authority types.NamespacedName, 
 func (s shared) isWanted(ctx context.Context, secret *corev1.Secret) (bool, error) {
 	certificates := &v1alpha1.MTLSCertificateList{}
 	err := s.List(ctx, certificates, client.InNamespace(secret.Namespace), client.MatchingFields{bySecretName: secret.Name},
-		client.UnsafeDisableDeepCopy)
+		client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)
 	return len(certificates.Items) > 0, err
 }
 

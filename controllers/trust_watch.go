@@ -108,7 +108,7 @@ func (o *operator) trustOfCertificate(ctx context.Context, object client.Object)
 	certificate := object.(*v1alpha1.MTLSCertificate)
 	secret := &corev1.Secret{}
 	key := types.NamespacedName{Namespace: certificate.Namespace, Name: secretName(certificate)}
-	if err := o.trust.Get(ctx, key, secret, client.UnsafeDisableDeepCopy); err != nil {
+	if err := o.cache.Get(ctx, key, secret, client.UnsafeDisableDeepCopy); err != nil {
 		return nil // it has no Secret, or only a foreign one
 	}
 	return requestsFor(retainer(secret))
@@ -129,7 +129,7 @@ func (o *operator) trustOfBundle(_ context.Context, object client.Object) []reco
 // publishing wakes the authorities that publish into namespaces. Which of them select one now, or did before, they find out.
 func (o *operator) publishing(ctx context.Context, _ client.Object) []reconcile.Request {
 	authorities := &v1alpha1.MTLSAuthorityList{}
-	if err := o.trust.List(ctx, authorities, client.UnsafeDisableDeepCopy); err != nil {
+	if err := o.cache.List(ctx, authorities, client.UnsafeDisableDeepCopy); err != nil {
 		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
 		return nil
 	}

@@ -120,9 +120,23 @@ func (o *operator) certificatesOfSecret(ctx context.Context, object client.Objec
 		client.InNamespace(object.GetNamespace()), client.MatchingFields{bySecretName: object.GetName()})
 }
 
+// itself wakes the object that an event is about.
+func itself(_ context.Context, object client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
+}
+
 // certificatesOfAuthority wakes the certificates that refer to an authority.
 func (o *operator) certificatesOfAuthority(ctx context.Context, authority client.Object) []reconcile.Request {
 	return o.certificatesOf(ctx, client.ObjectKeyFromObject(authority))
+}
+
+// certificatesWaitingFor wakes those of them that have no certificate, or not the one they ask for.
+func (o *operator) certificatesWaitingFor(ctx context.Context, authority client.Object) []reconcile.Request {
+	waits := func(object client.Object) bool {
+		return !meta.IsStatusConditionTrue(object.(*v1alpha1.MTLSCertificate).Status.Conditions, v1alpha1.ConditionReady)
+	}
+	return o.findOnly(ctx, waits, &v1alpha1.MTLSCertificateList{},
+		client.MatchingFields{byAuthority: client.ObjectKeyFromObject(authority).String()})
 }
 
 func (o *operator) certificatesOf(ctx context.Context, authority types.NamespacedName) []reconcile.Request {
@@ -160,7 +174,7 @@ func (o *operator) authoritiesImporting(ctx context.Context, secret client.Objec
 func (o *operator) authorityLeft(ctx context.Context, object client.Object) []reconcile.Request {
 	key := authorityKey(object.(*v1alpha1.MTLSCertificate))
 	authority := &v1alpha1.MTLSAuthority{}
-	if err := o.authorities.Get(ctx, key, authority); err != nil || authority.DeletionTimestamp.IsZero() {
+	if err := o.cache.Get(ctx, key, authority); err != nil || authority.DeletionTimestamp.IsZero() {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: key}}
@@ -170,7 +184,7 @@ func (o *operator) authorityLeft(ctx context.Context, object client.Object) []re
 // labels they may have permitted it, and been held by these alone.
 func (o *operator) authoritiesLeftIn(ctx context.Context, namespace client.Object) []reconcile.Request {
 	certificates := &v1alpha1.MTLSCertificateList{}
-	err := o.certificates.List(ctx, certificates, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy)
+	err := o.cache.List(ctx, certificates, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy)
 	if err != nil {
 		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
 		return nil
@@ -185,30 +199,29 @@ func (o *operator) authoritiesLeftIn(ctx context.Context, namespace client.Objec
 // authoritiesOfNamespace wakes those that authoritiesLeftIn tells of, and the authorities of a namespace that another one
 // signs: by the namespace's labels that one permits them, and they wait for nothing else.
 func (o *operator) authoritiesOfNamespace(ctx context.Context, namespace client.Object) []reconcile.Request {
-	requests := o.authoritiesLeftIn(ctx, namespace)
-	authorities := &v1alpha1.MTLSAuthorityList{}
-	err := o.authorities.List(ctx, authorities, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy)
-	if err != nil {
-		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
-		return requests
-	}
-	for i := range authorities.Items {
-		if authority := &authorities.Items[i]; authority.Spec.SignedBy != nil {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(authority)})
-		}
-	}
-	return requests
+	isSigned := func(object client.Object) bool { return object.(*v1alpha1.MTLSAuthority).Spec.SignedBy != nil }
+	return append(o.authoritiesLeftIn(ctx, namespace),
+		o.findOnly(ctx, isSigned, &v1alpha1.MTLSAuthorityList{}, client.InNamespace(namespace.GetName()))...)
 }
 
 // find lists the names of what a change is of interest to. The cache cannot fail but at the end of the process.
 func (o *operator) find(ctx context.Context, list client.ObjectList, options ...client.ListOption) []reconcile.Request {
-	if err := o.certificates.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+	all := func(client.Object) bool { return true }
+	return o.findOnly(ctx, all, list, options...)
+}
+
+func (o *operator) findOnly(ctx context.Context, wanted func(client.Object) bool, list client.ObjectList,
+	options ...client.ListOption,
+) []reconcile.Request {
+	if err := o.cache.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
 		return nil
 	}
 	var requests []reconcile.Request
 	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(item.(client.Object))})
+		if object := item.(client.Object); wanted(object) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+		}
 		return nil
 	})
 	return requests
@@ -224,6 +237,11 @@ func specOrOrderChanged() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, annotationChanged(v1alpha1.MadeForAnnotation,
 		v1alpha1.RotateRequestedAtAnnotation, v1alpha1.AbortAnnotation, v1alpha1.CompromisedAnnotation,
 		v1alpha1.IgnoreBlockersAnnotation, v1alpha1.AdoptRootAnnotation))
+}
+
+// sinceTheStart leaves out what was there when the operator started: each object is looked at then anyway.
+func sinceTheStart() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
 
 func annotationChanged(names ...string) predicate.Predicate {

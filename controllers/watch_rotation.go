@@ -36,7 +36,7 @@ func (o *operator) authoritiesUnder(ctx context.Context, object client.Object) [
 	}
 	key := types.NamespacedName{Namespace: secret.Namespace, Name: generationOf(secret)}
 	requests := []reconcile.Request{{NamespacedName: key}}
-	below, err := o.authorities.below(ctx, key)
+	below, err := authoritiesBelow(ctx, o.cache, key)
 	if err != nil { // the cache cannot fail but at the end of the process
 		logf.FromContext(ctx).Error(err, "cannot tell what a change is of interest to")
 	}
@@ -73,7 +73,7 @@ func (o *operator) above(ctx context.Context, key types.NamespacedName) []reconc
 	var requests []reconcile.Request
 	for range maxDepth {
 		authority := &v1alpha1.MTLSAuthority{}
-		if err := o.authorities.Get(ctx, key, authority); err != nil || authority.Spec.SignedBy == nil {
+		if err := o.cache.Get(ctx, key, authority); err != nil || authority.Spec.SignedBy == nil {
 			return requests
 		}
 		key = parentKey(authority)
@@ -123,24 +123,16 @@ func soon(mapped handler.MapFunc) handler.EventHandler {
 	}
 }
 
-// whenRootsChange lets changes pass after which certificates need other roots. That a generation may sign now changes no
-// certificate: they are issued again in turn.
-func whenRootsChange() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }, // each certificate is looked at then anyway
-		UpdateFunc: func(e event.UpdateEvent) bool { return rootsChanged(e.ObjectOld, e.ObjectNew) },
-	}
-}
-
-// rootsChanged tells whether a generation that is trusted may not be any more, or the reverse, or another one signs for
-// those that wait for any.
-func rootsChanged(before, after client.Object) bool {
-	for _, fact := range []string{
+// rootsChanged passes what may have certificates need other roots: that a generation is trusted which wasn't, or the reverse.
+// That one may sign now changes no certificate: they are issued again in turn.
+func rootsChanged() predicate.Predicate {
+	facts := []string{
 		v1alpha1.RetiredAnnotation, v1alpha1.WithdrawnAtAnnotation, v1alpha1.AuthorityLabel, v1alpha1.GenerationLabel,
-	} {
-		if before.GetAnnotations()[fact] != after.GetAnnotations()[fact] || before.GetLabels()[fact] != after.GetLabels()[fact] {
-			return true
-		}
 	}
-	return false
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := e.ObjectOld, e.ObjectNew
+		return slices.ContainsFunc(facts, func(fact string) bool {
+			return before.GetAnnotations()[fact] != after.GetAnnotations()[fact] || before.GetLabels()[fact] != after.GetLabels()[fact]
+		})
+	}}
 }

@@ -95,7 +95,10 @@ func TestWhoIsWokenByAChange(t *testing.T) {
 }
 
 func (w *world) by(mapped handler.MapFunc, object client.Object) func() []reconcile.Request {
-	return func() []reconcile.Request { return mapped(w.ctx, object) }
+	return func() []reconcile.Request {
+		w.catchUp()
+		return mapped(w.ctx, object)
+	}
 }
 
 func ours(namespace, name string) client.Object {

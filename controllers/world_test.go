@@ -235,9 +235,18 @@ func (w *world) issued(name string, change ...func(*v1alpha1.MTLSCertificate)) *
 	return certificate
 }
 
+// catchUp has the cache see all that this process wrote, as it has when an event begins a pass.
+func (w *world) catchUp() {
+	w.t.Helper()
+	for _, list := range []client.ObjectList{&v1alpha1.MTLSCertificateList{}, &v1alpha1.MTLSAuthorityList{}, &corev1.SecretList{}} {
+		w.check(w.client.List(w.ctx, list, client.UnsafeDisableDeepCopy))
+	}
+}
+
 // reconcileCertificate makes one pass, which must not fail, and reads the object anew.
 func (w *world) reconcileCertificate(certificate *v1alpha1.MTLSCertificate) ctrl.Result {
 	w.t.Helper()
+	w.catchUp()
 	result, err := w.certificates.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(certificate)})
 	w.check(err)
 	w.check(client.IgnoreNotFound(w.admin.Get(w.ctx, client.ObjectKeyFromObject(certificate), certificate)))
@@ -247,6 +256,7 @@ func (w *world) reconcileCertificate(certificate *v1alpha1.MTLSCertificate) ctrl
 // reconcileAuthority makes one pass, which must not fail, and reads the object anew.
 func (w *world) reconcileAuthority(authority *v1alpha1.MTLSAuthority) ctrl.Result {
 	w.t.Helper()
+	w.catchUp()
 	result, err := w.authorities.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(authority)})
 	w.check(err)
 	w.check(client.IgnoreNotFound(w.admin.Get(w.ctx, client.ObjectKeyFromObject(authority), authority)))
