@@ -51,11 +51,11 @@ func (s *scene) bringAbout(t *testing.T, platform, full *scene) {
 	})
 	s.createPair(t, "my-pair")
 	kubectl(t, "", "apply", "-f", "testdata/output_authorities.yaml")
-	s.waitReady(t, "mca/my-ca", "mca/imported", "mca/short-lived", "mca/in-use", "mca/rotating", "mca/lost")
+	s.waitReady(t, "mca/my-ca", "mca/imported", "mca/short-lived", "mca/in-use", "mca/rotating", "mca/blocked", "mca/lost")
 	platform.waitReady(t, "mca/shared", "mca/closed")
 	kubectl(t, "", "apply", "-f", "testdata/output_certificates.yaml")
 	s.waitReady(t, "mcert/server", "mcert/client", "mcert/renewed", "mcert/from-shared", "mcert/of-in-use", "mcert/of-lost",
-		"mcert/of-rotating")
+		"mcert/of-rotating", "mcert/of-blocked")
 	platform.waitReady(t, "mcert/of-in-use")
 	s.disturb(t)
 	s.awaitStates(t, full)
@@ -79,6 +79,8 @@ func (s *scene) disturb(t *testing.T) {
 	s.renew(t, "renewed")
 	s.kubectl(t, "delete", "mca", "in-use", "--wait=false")
 	s.kubectl(t, "patch", "mca", "rotating", "--type=merge", "--patch", `{"spec":{"privateKey":{"type":"RSA2048"}}}`)
+	s.kubectl(t, "patch", "mca", "blocked", "--type=merge", "--patch",
+		`{"spec":{"nameConstraints":{"excluded":{"dnsDomains":["old.example.com"]}}}}`)
 	// The finalizer first: with it the Secret would only be marked, which is another state.
 	s.kubectl(t, "patch", "secret", "lost-ca-1", "--type=merge", "--patch", `{"metadata":{"finalizers":null}}`)
 	s.kubectl(t, "delete", "secret", "lost-ca-1")
@@ -115,6 +117,7 @@ func (s *scene) awaitStates(t *testing.T, full *scene) {
 	authority, isStalled := &v1alpha1.MTLSAuthority{}, v1alpha1.ConditionStalled
 	s.awaitCondition(t, authority, "in-use", isStalled, metav1.ConditionTrue, v1alpha1.ReasonInUse)
 	s.awaitStage(t, "rotating", v1alpha1.StageDistributing)
+	s.awaitStage(t, "blocked", v1alpha1.StageDistributing)
 }
 
 func (s *scene) statesAreShown(t *testing.T) {
@@ -145,6 +148,7 @@ func (s *scene) statesAreShown(t *testing.T) {
 		{file: "authority-not-a-ca", command: "describe mca not-a-ca"},
 		{file: "authority-in-use", command: "describe mca in-use"},
 		{file: "authority-rotating", command: "describe mca rotating"},
+		{file: "authority-blocked", command: "describe mca blocked"},
 		{file: "authority-lost", command: "describe mca lost"},
 		{file: "authority-crowded", command: "describe mca crowded"},
 		{file: "authority-rejected", command: "describe mca rejected -n output-full"},
