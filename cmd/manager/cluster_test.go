@@ -111,8 +111,7 @@ func (c *cluster) testEndpoints(t *testing.T) {
 
 	url := "https://" + metrics + "/metrics"
 	eventually(t, status(url, "", http.StatusUnauthorized), p)
-	// An error of the TokenReview and a token that is none are one to the filter.
-	eventually(t, status(url, "not a token", http.StatusInternalServerError), p)
+	eventually(t, status(url, "not a token", http.StatusUnauthorized), p)
 	eventually(t, status(url, c.token(t, "nobody"), http.StatusForbidden), p)
 	scraper := c.token(t, "scraper")
 	eventually(t, func(ctx context.Context) error {

@@ -19,7 +19,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mtls-operator/mtls-operator/controllers"
@@ -81,7 +80,7 @@ func newManager(restConfig *rest.Config, opts options, log logr.Logger) (ctrl.Ma
 		Metrics: metricsserver.Options{
 			BindAddress:    opts.metricsAddress,
 			SecureServing:  true,
-			FilterProvider: filters.WithAuthenticationAndAuthorization,
+			FilterProvider: permitted,
 		},
 		HealthProbeBindAddress:        opts.probeAddress,
 		PprofBindAddress:              opts.profileAddress,

@@ -249,7 +249,7 @@ func (s *scene) metricsAreGuarded(t *testing.T) {
 			says            string
 		}{
 			{"without a token", "", 401, "Unauthorized"},
-			{"of a ServiceAccount without a role", nobody, 403, "Authorization denied"},
+			{"of a ServiceAccount without a role", nobody, 403, `nobody" may not get /metrics`},
 			{"of a ServiceAccount with mtls-operator-metrics-reader", scraper, 200, "mtls_issuances_total"},
 		} {
 			code, answer, err := endpoint.get(t.Context(), c.token)
