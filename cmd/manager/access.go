@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -43,6 +46,9 @@ func permitted(config *rest.Config, httpClient *http.Client) (metricsserver.Filt
 	}, nil
 }
 
+// askTimeout bounds the two questions: an API server that doesn't answer holds up nobody for ever.
+const askTimeout = 10 * time.Second
+
 type gate struct {
 	tokens authentication.TokenReviewInterface
 	access authorization.SubjectAccessReviewInterface
@@ -52,11 +58,13 @@ type gate struct {
 func (g gate) check(request *http.Request) (status int, why string, err error) {
 	const nobody, unknown = "Unauthorized: send the token of a ServiceAccount in the header Authorization: Bearer",
 		"Cannot ask the API server who may read this"
-	token, isBearer := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer ")
+	token, isBearer := bearerToken(request.Header.Get("Authorization"))
 	if !isBearer {
 		return http.StatusUnauthorized, nobody, nil
 	}
-	who, err := g.tokens.Create(request.Context(), &authenticationv1.TokenReview{
+	ctx, cancel := context.WithTimeout(request.Context(), askTimeout)
+	defer cancel()
+	who, err := g.tokens.Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -71,7 +79,7 @@ func (g gate) check(request *http.Request) (status int, why string, err error) {
 		extra[name] = authorizationv1.ExtraValue(values)
 	}
 	path, verb := request.URL.Path, strings.ToLower(request.Method)
-	may, err := g.access.Create(request.Context(), &authorizationv1.SubjectAccessReview{
+	may, err := g.access.Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
 			NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: verb},
@@ -85,4 +93,11 @@ func (g gate) check(request *http.Request) (status int, why string, err error) {
 			user.Username, verb, path), nil
 	}
 	return http.StatusOK, "", nil
+}
+
+// bearerToken of a header (RFC 6750, section 2.1). One with white space in it is none: the API server would read it as none,
+// and say that nobody in particular asks.
+func bearerToken(header string) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(header, " ")
+	return token, strings.EqualFold(scheme, "Bearer") && token != "" && !strings.ContainsFunc(token, unicode.IsSpace)
 }

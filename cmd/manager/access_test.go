@@ -27,7 +27,13 @@ func TestNobodyReadsMetricsWhenTheAPIServerCannotBeAsked(t *testing.T) {
 	for header, want := range map[string]int{
 		"":                       http.StatusUnauthorized,
 		"Basic c2NyYXBlcjpwYXNz": http.StatusUnauthorized,
+		"Bearer":                 http.StatusUnauthorized,
+		"Bearer ":                http.StatusUnauthorized,
+		"Bearer  my-token":       http.StatusUnauthorized, // the API server takes who asks for anonymous
+		"Bearer my-token twice":  http.StatusUnauthorized,
+		"Bearer \tmy-token":      http.StatusUnauthorized,
 		"Bearer my-token":        http.StatusInternalServerError,
+		"bearer my-token":        http.StatusInternalServerError,
 	} {
 		request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
 		request.Header.Set("Authorization", header)

@@ -111,7 +111,8 @@ func (c *cluster) testEndpoints(t *testing.T) {
 
 	url := "https://" + metrics + "/metrics"
 	eventually(t, status(url, "", http.StatusUnauthorized), p)
-	eventually(t, status(url, "not a token", http.StatusUnauthorized), p)
+	eventually(t, status(url, "not-a-token", http.StatusUnauthorized), p)
+	eventually(t, status(url, " which-the-api-server-takes-for-none", http.StatusUnauthorized), p)
 	eventually(t, status(url, c.token(t, "nobody"), http.StatusForbidden), p)
 	scraper := c.token(t, "scraper")
 	eventually(t, func(ctx context.Context) error {
