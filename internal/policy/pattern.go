@@ -5,14 +5,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// What a "*" stands for, never for nothing. In URIs and e-mail addresses it is harmless characters alone: what could
+// What a "*" stands for in URIs and e-mail addresses, never for nothing. It is harmless characters alone: what could
 // begin a user, port, query, fragment, path parameter or escape, or be a separator to somebody, must be in the pattern.
 const (
-	anyLabel    = `(?:\*|[a-z0-9-]+)` // also a certificate's own wildcard, which stands for one label like ours
 	anyHarmless = `[A-Za-z0-9._~+=-]+`
 	anyRest     = `[A-Za-z0-9._~+=/-]+`
 )
@@ -32,8 +32,9 @@ const (
 type pattern struct {
 	text    string
 	kind    kind
-	shape   *regexp.Regexp // nil without "*"
-	network netip.Prefix   // for kindIPAddress
+	labels  string                // for kindDNSName
+	shape   func() *regexp.Regexp // for kindURI and kindEmailAddress, nil without "*"; compiled for the first such name
+	network netip.Prefix          // for kindIPAddress
 }
 
 func newPattern(text string) pattern {
@@ -41,7 +42,7 @@ func newPattern(text string) pattern {
 	p := pattern{text: text, kind: kindOf(text)}
 	switch p.kind {
 	case kindDNSName:
-		p.shape = dnsShape(strings.ToLower(text))
+		p.labels = strings.ToLower(text)
 	case kindURI:
 		p.shape = shape(text, anyRest)
 	case kindEmailAddress:
@@ -90,36 +91,44 @@ func network(text string) (netip.Prefix, bool) {
 	return prefix, err == nil
 }
 
-// dnsShape: each label that is a "*" stands for one label.
-func dnsShape(text string) *regexp.Regexp {
-	labels := strings.Split(text, ".")
-	for i, label := range labels {
-		if labels[i] = regexp.QuoteMeta(label); label == "*" {
-			labels[i] = anyLabel
+// coversLabels: each label of the pattern that is a "*" stands for one label, also for a certificate's own wildcard.
+func coversLabels(pattern, name string) bool {
+	for {
+		wanted, patternRest, patternGoesOn := strings.Cut(pattern, ".")
+		label, rest, goesOn := strings.Cut(name, ".")
+		if wanted != label && wanted != "*" || patternGoesOn != goesOn {
+			return false
 		}
+		if !goesOn {
+			return true
+		}
+		pattern, name = patternRest, rest
 	}
-	return regexp.MustCompile(`^` + strings.Join(labels, `\.`) + `$`)
 }
 
 // shape: each "*" stands for harmless characters, the one at the end for what atEnd matches. Nil without "*".
-func shape(text, atEnd string) *regexp.Regexp {
+func shape(text, atEnd string) func() *regexp.Regexp {
 	if !strings.Contains(text, "*") {
 		return nil
 	}
+	return sync.OnceValue(func() *regexp.Regexp { return expression(text, atEnd) })
+}
+
+func expression(text, atEnd string) *regexp.Regexp {
 	before, found := strings.CutSuffix(text, "*")
 	parts := strings.Split(before, "*")
 	for i := range parts {
 		parts[i] = regexp.QuoteMeta(parts[i])
 	}
-	expression := strings.Join(parts, anyHarmless)
+	whole := strings.Join(parts, anyHarmless)
 	if found {
-		expression += atEnd
+		whole += atEnd
 	}
-	return regexp.MustCompile(`^` + expression + `$`)
+	return regexp.MustCompile(`^` + whole + `$`)
 }
 
 func (p pattern) coversDNSName(name string) bool {
-	return p.kind == kindDNSName && isDNSName(name) && p.shape.MatchString(name)
+	return p.kind == kindDNSName && isDNSName(name) && coversLabels(p.labels, name)
 }
 
 func (p pattern) coversIPAddress(text string) bool {
@@ -164,7 +173,7 @@ func (p pattern) matches(value string) bool {
 	if p.shape == nil {
 		return p.text == value
 	}
-	return p.shape.MatchString(value)
+	return p.shape().MatchString(value)
 }
 
 // keepsSegments tells whether what the stars of the pattern stand for leaves the meaning of the URI's segments alone:
