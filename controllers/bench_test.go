@@ -1,10 +1,13 @@
 package controllers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 	"github.com/mtls-operator/mtls-operator/internal/pki"
@@ -24,6 +27,39 @@ func BenchmarkDropKey(b *testing.B) {
 	for b.Loop() {
 		received := secret
 		if _, err := dropKey(&received); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Every certificate goes through this when the operator starts, and whenever something wakes it for nothing.
+func BenchmarkPassThatChangesNothing(b *testing.B) {
+	w := newWorld(b)
+	w.authority("my-ca")
+	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(w.issued("a"))}
+	w.catchUp()
+	w.requests.reset()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.certificates.Reconcile(w.ctx, request); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if all := w.requests.all(); len(all) > 0 {
+		b.Errorf("requests: %v", all)
+	}
+}
+
+// What a certificate costs this process, with the requests, but without what the watches tell.
+func BenchmarkPassThatIssues(b *testing.B) {
+	w := newWorld(b)
+	w.authority("my-ca")
+	for number := 0; b.Loop(); number++ {
+		b.StopTimer()
+		certificate := w.certificate(fmt.Sprintf("c%d", number))
+		w.catchUp()
+		b.StartTimer()
+		if _, err := w.certificates.Reconcile(w.ctx, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(certificate)}); err != nil {
 			b.Fatal(err)
 		}
 	}

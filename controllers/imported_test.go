@@ -94,7 +94,7 @@ type madeCA struct {
 }
 
 // makeCA makes one. change gets a template that is a plain CA's; without a parent it is self-signed.
-func makeCA(t *testing.T, name string, parent *madeCA, change func(*x509.Certificate)) *madeCA {
+func makeCA(t testing.TB, name string, parent *madeCA, change func(*x509.Certificate)) *madeCA {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -103,7 +103,7 @@ func makeCA(t *testing.T, name string, parent *madeCA, change func(*x509.Certifi
 	return makeCAWithKey(t, name, key, parent, change)
 }
 
-func makeCAWithKey(t *testing.T, name string, key crypto.Signer, parent *madeCA, change func(*x509.Certificate)) *madeCA {
+func makeCAWithKey(t testing.TB, name string, key crypto.Signer, parent *madeCA, change func(*x509.Certificate)) *madeCA {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(start().UnixNano()), Subject: pkix.Name{CommonName: name},

@@ -174,7 +174,10 @@ func (r *CertificateReconciler) write(ctx context.Context, pass *leafPass, targe
 	if patch == nil {
 		return nil
 	}
-	err := r.patchSecret(ctx, pass.secret, patch)
+	written, err := r.patchedSecret(ctx, pass.secret, patch)
+	if err == nil {
+		r.echoes.wrote(written)
+	}
 	if apierrors.IsInvalid(err) && ptr.Deref(pass.secret.Immutable, false) {
 		return mustAct(v1alpha1.ReasonSecretRejected, "the API server refuses Secret %q, since somebody made it immutable: "+
 			"delete it, and it is made anew", pass.secret.Name)
@@ -186,7 +189,7 @@ func (r *CertificateReconciler) createSecret(ctx context.Context, certificate *v
 	target leafTarget,
 ) error {
 	key := types.NamespacedName{Namespace: certificate.Namespace, Name: secretName(certificate)}
-	err := r.Create(ctx, &corev1.Secret{
+	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace:       key.Namespace,
 			Name:            key.Name,
@@ -196,9 +199,13 @@ func (r *CertificateReconciler) createSecret(ctx context.Context, certificate *v
 		},
 		Type: corev1.SecretTypeTLS,
 		Data: target.data,
-	})
+	}
+	err := r.Create(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {
 		return r.classify(ctx, certificate, key)
+	}
+	if err == nil {
+		r.echoes.wrote(secret)
 	}
 	return rejected(err, v1alpha1.ReasonSecretRejected, key.Name)
 }
@@ -209,10 +216,17 @@ func (r *CertificateReconciler) relabel(ctx context.Context, secret *metav1.Part
 	return r.patchSecret(ctx, secret, patch)
 }
 
-// patchSecret sends a merge patch for a Secret. The answer has the private key in it: it goes nowhere.
+// patchSecret sends a merge patch for a Secret.
 func (s shared) patchSecret(ctx context.Context, secret metav1.Object, patch []byte) error {
+	_, err := s.patchedSecret(ctx, secret, patch)
+	return err
+}
+
+// patchedSecret is the metadata after a patch. The answer has the private key in it: the rest of it goes nowhere.
+func (s shared) patchedSecret(ctx context.Context, secret metav1.Object, patch []byte) (metav1.Object, error) {
 	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.GetNamespace(), Name: secret.GetName()}}
-	return s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	err := s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
+	return &answer.ObjectMeta, err
 }
 
 // secretPatch is a JSON merge patch (RFC 7386) from what was observed to the target, nil when there is no difference. It

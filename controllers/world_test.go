@@ -62,7 +62,7 @@ func start() time.Time { return time.Now().UTC().Truncate(time.Second) }
 // It has a namespace of its own.
 type world struct {
 	*operator
-	t         *testing.T
+	t         testing.TB
 	ctx       context.Context
 	admin     client.Client // another person, who sees the API server as it is
 	client    client.Client // the operator's own: what is written with it, the next pass sees
@@ -74,7 +74,7 @@ type world struct {
 	stop      context.CancelFunc // ends the operator
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, ctx: t.Context(), clock: clocktesting.NewFakePassiveClock(start())}
 	w.admin = newClient(t, apiServer)
