@@ -89,11 +89,11 @@ func (r *AuthorityReconciler) childrenOf(ctx context.Context, authority *v1alpha
 	var all []types.NamespacedName
 	for i := range children.Items {
 		child := &children.Items[i]
-		lineage, err := r.lineage(ctx, child)
+		secrets, err := r.generationSecrets(ctx, client.ObjectKeyFromObject(child)) // also what was signed just now
 		if err != nil {
 			return nil, err
 		}
-		signed := slices.ContainsFunc(lineage.Live, func(g plan.Generation) bool {
+		signed := slices.ContainsFunc(r.lineages.of(child, secrets).Live, func(g plan.Generation) bool {
 			return g.SignedBy == client.ObjectKeyFromObject(authority).String()
 		})
 		if signed {

@@ -47,6 +47,35 @@ func TestAFewOfThousandsAreLookedAtAtATime(t *testing.T) {
 	want("what happens while one is looked at has it looked at again", "0", "1", "2", "3", "4", "5", "0", "1", "2")
 }
 
+// A CA that is replaced in a hurry would otherwise stand still behind the certificates of one that isn't.
+func TestCausesHaveTheirTurns(t *testing.T) {
+	b, queue := newBacklog(1), &added{}
+	concern := func(cause client.Object, names ...string) {
+		mapped := func(context.Context, client.Object) []reconcile.Request {
+			var all []reconcile.Request
+			for _, name := range names {
+				all = append(all, requestNamed(name))
+			}
+			return all
+		}
+		b.handler(mapped).Create(t.Context(), event.CreateEvent{Object: cause}, queue)
+	}
+	concern(generation("shop", "my-ca"), "a1", "a2", "a3", "a4")
+	concern(authorityNamed("shop", "other-ca"), "b1", "b2", "a4")
+	concern(namespaceNamed("shop"), "c1")
+	concern(authorityNamed("shop", "my-ca"), "a5") // the same cause as by its generation
+	for begun := 0; begun < len(queue.names); begun++ {
+		b.done(requestNamed(queue.names[begun]))
+	}
+	want := []string{"a1", "a2", "b1", "c1", "a3", "b2", "a4", "a4", "a5"} // a4 once for each of its causes
+	if !slices.Equal(queue.names, want) {
+		t.Errorf("they are looked at in the order %q, want %q", queue.names, want)
+	}
+	if len(b.lines)+len(b.causes)+len(b.begun) > 0 {
+		t.Errorf("it goes on remembering %v, %v", b.causes, b.begun)
+	}
+}
+
 // Whatever comes and ends in whatever order, nothing is forgotten and the bound holds.
 func TestABacklogForgetsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -61,7 +90,8 @@ func TestABacklogForgetsNothing(t *testing.T) {
 			if rapid.Bool().Draw(t, "comes") {
 				name := fmt.Sprintf("%d", rapid.IntRange(0, 9).Draw(t, "name"))
 				owed[name] = true
-				b.add(queue, []reconcile.Request{requestNamed(name)})
+				cause := types.NamespacedName{Name: rapid.SampledFrom([]string{"my-ca", "other-ca", "shop"}).Draw(t, "cause")}
+				b.add(queue, cause, []reconcile.Request{requestNamed(name)})
 				continue
 			}
 			if seen < len(queue.names) {
@@ -95,7 +125,7 @@ func TestANewObjectComesBeforeThoseThatAreDueSomeDay(t *testing.T) {
 	old, fresh := requestNamed("old"), requestNamed("new")
 	queue.AddWithOpts(priorityqueue.AddOpts{After: result.RequeueAfter, Priority: result.Priority}, old)
 	queue.AddWithOpts(priorityqueue.AddOpts{}, fresh)
-	newBacklog(1).add(queue, []reconcile.Request{old})
+	newBacklog(1).add(queue, types.NamespacedName{Name: "my-ca"}, []reconcile.Request{old})
 	for _, want := range []reconcile.Request{fresh, old} {
 		if got, _ := queue.Get(); got != want {
 			t.Errorf("%s comes before %s", got.Name, want.Name)

@@ -60,8 +60,10 @@ func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Option
 			handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret))).
 		WithOptions(options)
 	if len(o.options.Namespaces) == 0 {
-		setup = setup.WatchesMetadata(metadataOf("Namespace"), o.backlog.handler(o.certificatesIn),
-			builder.WithPredicates(sinceTheStart(), predicate.LabelChangedPredicate{}))
+		labelled := builder.WithPredicates(sinceTheStart(), predicate.LabelChangedPredicate{})
+		setup = setup.
+			WatchesMetadata(metadataOf("Namespace"), handler.EnqueueRequestsFromMapFunc(o.certificatesWaitingIn), labelled).
+			WatchesMetadata(metadataOf("Namespace"), o.backlog.handler(o.certificatesIn), labelled)
 	}
 	return setup.Complete(o.certificates)
 }

@@ -65,19 +65,19 @@ func (m *rotationMemories) turn(authority, secret types.NamespacedName) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	memory, found := m.all[authority]
-	return found && memory.turns[secret]
+	return found && memory.turns[secret] > 0
 }
 
-// grant turns, instead of those granted before, and return the new ones.
-func (m *rotationMemories) grant(memory *rotationMemory, secrets []types.NamespacedName) []types.NamespacedName {
+// grant turns to be issued again by the generation with a number, instead of those granted before, and return the new ones.
+func (m *rotationMemories) grant(memory *rotationMemory, signer int64, secrets []types.NamespacedName) []types.NamespacedName {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	turns, added := make(map[types.NamespacedName]bool, len(secrets)), []types.NamespacedName(nil)
+	turns, added := make(map[types.NamespacedName]int64, len(secrets)), []types.NamespacedName(nil)
 	for _, secret := range secrets {
-		if !memory.turns[secret] {
+		if memory.turns[secret] != signer {
 			added = append(added, secret)
 		}
-		turns[secret] = true
+		turns[secret] = signer
 	}
 	memory.turns = turns
 	return added
@@ -90,8 +90,8 @@ type rotationMemory struct {
 	held map[plan.Gate]time.Time
 	// leaves are the certificates of the consumers, by the UID of their Secret.
 	leaves map[types.UID]leafMemory
-	// turns are the Secrets whose certificates are to be issued again now.
-	turns map[types.NamespacedName]bool
+	// turns are the Secrets whose certificates are to be issued again now, each with the number of the generation that is to.
+	turns map[types.NamespacedName]int64
 	// pods are what was seen of them last.
 	pods podsSeen
 	// reported is when progress was last written to the status.

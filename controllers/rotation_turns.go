@@ -21,7 +21,8 @@ func (r *AuthorityReconciler) grantTurns(ctx context.Context, pass *authorityPas
 	for _, consumer := range waiting[:min(len(waiting), r.batch)] {
 		turns = append(turns, types.NamespacedName{Namespace: consumer.Namespace, Name: consumer.Name})
 	}
-	for _, secret := range r.rotations.grant(pass.memory, turns) {
+	signer, _ := pass.input.Lineage.Signer()
+	for _, secret := range r.rotations.grant(pass.memory, signer.Number, turns) {
 		certificates := &v1alpha1.MTLSCertificateList{}
 		err := r.List(ctx, certificates, client.InNamespace(secret.Namespace), client.MatchingFields{bySecretName: secret.Name},
 			client.UnsafeDisableDeepCopy, client.DisableReadYourWritesConsistency)

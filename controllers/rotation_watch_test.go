@@ -194,20 +194,48 @@ func TestWhatConcernsAllCertificatesComesAfterNewOnes(t *testing.T) {
 	}
 }
 
-// Those that wait for an authority come as if they were new.
-func TestCertificatesThatWaitForAnAuthority(t *testing.T) {
+// Those that wait for an authority, or for the labels of their namespace, come as if they were new.
+func TestCertificatesThatWaitDoNotWaitBehindOthers(t *testing.T) {
 	w := newWorld(t)
 	w.reconcileCertificate(w.certificate("waits"))
 	w.certificate("new")
 	authority := w.authority("my-ca")
 	w.issued("has-one")
-	var got []string
-	for _, request := range w.by(w.certificatesWaitingFor, authority)() {
-		got = append(got, request.Name)
+	for by, woken := range map[string]func() []reconcile.Request{
+		"the authority": w.by(w.certificatesWaitingFor, authority),
+		"the namespace": w.by(w.certificatesWaitingIn, namespaceNamed(w.namespace)),
+	} {
+		var got []string
+		for _, request := range woken() {
+			got = append(got, request.Name)
+		}
+		slices.Sort(got)
+		if want := []string{"new", "waits"}; !slices.Equal(got, want) {
+			t.Errorf("by %s %q are woken, want %q", by, got, want)
+		}
 	}
-	slices.Sort(got)
-	if want := []string{"new", "waits"}; !slices.Equal(got, want) {
-		t.Errorf("%q are woken, want %q", got, want)
+}
+
+// A spec that changes twice has two CAs follow each other while certificates have their turns.
+func TestATurnIsOfTheGenerationThatSigns(t *testing.T) {
+	memories, authority := newRotationMemories(), types.NamespacedName{Namespace: "shop", Name: "my-ca"}
+	a, b := requestNamed("a").NamespacedName, requestNamed("b").NamespacedName
+	memory := memories.of(authority)
+	for _, step := range []struct {
+		signer      int64
+		turns, want []types.NamespacedName
+	}{
+		{2, []types.NamespacedName{a}, []types.NamespacedName{a}},
+		{2, []types.NamespacedName{a, b}, []types.NamespacedName{b}},
+		{3, []types.NamespacedName{a, b}, []types.NamespacedName{a, b}},
+		{3, []types.NamespacedName{b}, nil},
+	} {
+		if got := memories.grant(memory, step.signer, step.turns); !slices.Equal(got, step.want) {
+			t.Errorf("of %v signed by generation %d now %v are woken, want %v", step.turns, step.signer, got, step.want)
+		}
+	}
+	if memories.turn(authority, a) || !memories.turn(authority, b) {
+		t.Error("turns are of those that were granted last")
 	}
 }
 

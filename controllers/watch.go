@@ -132,11 +132,13 @@ func (o *operator) certificatesOfAuthority(ctx context.Context, authority client
 
 // certificatesWaitingFor wakes those of them that have no certificate, or not the one they ask for.
 func (o *operator) certificatesWaitingFor(ctx context.Context, authority client.Object) []reconcile.Request {
-	waits := func(object client.Object) bool {
-		return !meta.IsStatusConditionTrue(object.(*v1alpha1.MTLSCertificate).Status.Conditions, v1alpha1.ConditionReady)
-	}
-	return o.findOnly(ctx, waits, &v1alpha1.MTLSCertificateList{},
+	return o.findOnly(ctx, isWaiting, &v1alpha1.MTLSCertificateList{},
 		client.MatchingFields{byAuthority: client.ObjectKeyFromObject(authority).String()})
+}
+
+// isWaiting tells whether a certificate is not there, or not the one that is asked for.
+func isWaiting(certificate client.Object) bool {
+	return !meta.IsStatusConditionTrue(certificate.(*v1alpha1.MTLSCertificate).Status.Conditions, v1alpha1.ConditionReady)
 }
 
 func (o *operator) certificatesOf(ctx context.Context, authority types.NamespacedName) []reconcile.Request {
@@ -146,6 +148,11 @@ func (o *operator) certificatesOf(ctx context.Context, authority types.Namespace
 // certificatesIn wakes the certificates of a namespace, whose labels decide which authorities permit it.
 func (o *operator) certificatesIn(ctx context.Context, namespace client.Object) []reconcile.Request {
 	return o.find(ctx, &v1alpha1.MTLSCertificateList{}, client.InNamespace(namespace.GetName()))
+}
+
+// certificatesWaitingIn wakes those of them that have no certificate, or not the one they ask for.
+func (o *operator) certificatesWaitingIn(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return o.findOnly(ctx, isWaiting, &v1alpha1.MTLSCertificateList{}, client.InNamespace(namespace.GetName()))
 }
 
 // authorityOfSecret wakes the authority that a Secret is a generation of, or that wants its name for one.
