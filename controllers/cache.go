@@ -27,7 +27,7 @@ func CacheOptions(namespaces []string) cache.Options {
 		DefaultNamespaces: cacheNamespaces(namespaces),
 		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}:    {Label: secretSelector(selection.Exists), Transform: dropKey},
+			&corev1.Secret{}:    {Label: secretSelector(selection.Exists), Transform: sharing(dropKey)},
 			&corev1.ConfigMap{}: {Label: trustSelector(), Transform: keepDigest},
 		},
 	}
