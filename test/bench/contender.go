@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // contender is a program that makes Secrets of MTLSCertificates.
@@ -19,17 +22,37 @@ type contender struct {
 	name    string
 	program string
 	flags   []string
+	env     []string
 	folder  string // for profiles of it, empty for none
 }
 
-// contenders are what is measured; programs is the folder where they are.
-func contenders(programs, profiles string) []contender {
+// contenders are what is measured.
+func (o *options) contenders() ([]contender, error) {
+	env, err := environment(o.root)
 	return []contender{
-		{name: "floor", program: filepath.Join(programs, "floor")},
-		{name: "operator", program: filepath.Join(programs, "manager"), folder: profiles, flags: []string{
+		{name: "floor", program: filepath.Join(o.programs, "floor")},
+		{name: "operator", program: filepath.Join(o.programs, "manager"), folder: o.profiles, env: env, flags: []string{
 			"--leader-election-namespace", operatorNamespace, "--min-propagation-delay", rotationDelay,
 		}},
+	}, err
+}
+
+// environment is what users run the operator with, as far as it doesn't depend on the machine.
+func environment(root string) (env []string, err error) {
+	text, err := os.ReadFile(filepath.Join(root, "config", "manager", "deployment.yaml"))
+	if err != nil {
+		return nil, err
 	}
+	deployment := &appsv1.Deployment{}
+	if err := yaml.UnmarshalStrict(text, deployment); err != nil {
+		return nil, err
+	}
+	for _, variable := range deployment.Spec.Template.Spec.Containers[0].Env {
+		if variable.ValueFrom == nil {
+			env = append(env, variable.Name+"="+variable.Value)
+		}
+	}
+	return env, nil
 }
 
 // running is a contender at work.
@@ -72,6 +95,7 @@ func (c contender) start(ctx context.Context, s *server) (*running, error) {
 		return nil, err
 	}
 	r.command = exec.CommandContext(ctx, c.program, args...)
+	r.command.Env = append(os.Environ(), c.env...)
 	r.command.Stdout, r.command.Stderr = r.log, r.log
 	if err := r.command.Start(); err != nil {
 		return nil, err

@@ -89,9 +89,13 @@ func (o *options) measure(ctx context.Context, all *results) error {
 	if len(chosen) == 0 {
 		return fmt.Errorf("-only: no scenario is called %s", o.only)
 	}
+	contenders, err := o.contenders()
+	if err != nil {
+		return err
+	}
 	for number := range o.runs {
 		for _, s := range chosen {
-			for _, c := range contenders(o.programs, o.profiles) {
+			for _, c := range contenders {
 				fmt.Fprintf(os.Stderr, "run %d of %d: %s, %s\n", number+1, o.runs, s.name, c.name)
 				if err := s.measure(ctx, o.root, c, all); err != nil {
 					return fmt.Errorf("%s, %s: %w", s.name, c.name, err)
