@@ -9,9 +9,15 @@ import (
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
 
-// maxShared bounds what is remembered to be shared. There are some values for each authority and for each namespace; when they
-// are more, all are forgotten, and those that come after share among themselves.
-const maxShared = 4096
+const (
+	// maxShared bounds what is remembered to be shared, in bytes. There are some values for each authority and for each namespace;
+	// when they are more, all are forgotten, and those that come after share among themselves.
+	maxShared = 4 << 20
+	// maxValue is the longest that is shared: whoever may write a Secret may put anything there.
+	maxValue = 16 << 10
+	// perValue is what a value takes beside its bytes, about.
+	perValue = 100
+)
 
 // sharing has Secrets in a cache share what is the same in thousands of them: the roots, and the texts of labels and annotations.
 // That is a third of what one of them takes.
@@ -29,6 +35,7 @@ func sharing(transform cache.TransformFunc) cache.TransformFunc {
 // sharedValues are those that were seen before.
 type sharedValues struct {
 	mu    sync.Mutex
+	size  int
 	texts map[string]string
 	data  map[string][]byte
 }
@@ -37,7 +44,8 @@ type sharedValues struct {
 func (s *sharedValues) share(secret *corev1.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.texts)+len(s.data) > maxShared {
+	if s.size > maxShared {
+		s.size = 0
 		clear(s.texts)
 		clear(s.data)
 	}
@@ -73,19 +81,30 @@ func (s *sharedValues) all(texts map[string]string, alike ...string) map[string]
 }
 
 func (s *sharedValues) text(text string) string {
-	known, found := s.texts[text]
-	if !found {
-		known = text
+	if known, found := s.texts[text]; found {
+		return known
+	}
+	if s.remembers(len(text)) {
 		s.texts[text] = text
 	}
-	return known
+	return text
 }
 
 func (s *sharedValues) bytes(data []byte) []byte {
-	known, found := s.data[string(data)]
-	if !found {
-		known = data
+	if known, found := s.data[string(data)]; found {
+		return known
+	}
+	if s.remembers(2 * len(data)) { // as the key, and as the value
 		s.data[string(data)] = data
 	}
-	return known
+	return data
+}
+
+// remembers tells whether a value is short enough, and counts it.
+func (s *sharedValues) remembers(size int) bool {
+	if size > maxValue {
+		return false
+	}
+	s.size += size + perValue
+	return true
 }

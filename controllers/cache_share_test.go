@@ -69,11 +69,25 @@ func TestCachedSecretsShareWhatIsTheSame(t *testing.T) {
 }
 
 func TestWhatIsSharedIsBounded(t *testing.T) {
-	values := &sharedValues{texts: map[string]string{}, data: map[string][]byte{}}
-	for i := range 3 * maxShared {
-		values.share(leafFrom(t, "a", fmt.Sprintf("shop/ca-%d", i), fmt.Append(nil, i)))
-		if known := len(values.texts) + len(values.data); known > maxShared+20 {
-			t.Fatalf("after %d authorities %d values are remembered", i, known)
+	for what, size := range map[string]int{"many short ones": 10, "some long ones": maxValue / 2, "too long ones": maxValue + 1} {
+		values := &sharedValues{texts: map[string]string{}, data: map[string][]byte{}}
+		kept := func() (sum int) {
+			for key, text := range values.texts {
+				sum += len(key) + len(text)
+			}
+			for key, data := range values.data {
+				sum += len(key) + len(data)
+			}
+			return sum
+		}
+		for i := range 2 * maxShared / size {
+			value := fmt.Sprintf("%0*d", size, i)
+			secret := &corev1.Secret{Data: map[string][]byte{v1alpha1.BundleKey: []byte(value)}}
+			secret.Annotations = map[string]string{v1alpha1.IssuedByAnnotation: value}
+			values.share(secret)
+			if (i%1000 == 0 || size > 10) && kept() > 2*maxShared {
+				t.Fatalf("of %s %d bytes are remembered", what, kept())
+			}
 		}
 	}
 }
