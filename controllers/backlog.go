@@ -61,15 +61,18 @@ func (b *backlog) handler(mapped handler.MapFunc) handler.EventHandler {
 	}
 }
 
-// causeOf an event about an object: the authority, if it is about that, one of its generations, or one of its certificates.
+// causeOf an event about an object: the authority, if it is about that, one of its generations, or one of its certificates; all
+// namespaces are one cause.
 func causeOf(object client.Object) types.NamespacedName {
 	switch object := object.(type) {
 	case *corev1.Secret:
 		return types.NamespacedName{Namespace: object.Namespace, Name: generationOf(object)}
 	case *v1alpha1.MTLSCertificate:
 		return authorityKey(object)
-	default:
+	case *v1alpha1.MTLSAuthority:
 		return client.ObjectKeyFromObject(object)
+	default:
+		return types.NamespacedName{}
 	}
 }
 

@@ -63,11 +63,12 @@ func TestCausesHaveTheirTurns(t *testing.T) {
 	concern(generation("shop", "my-ca"), "a1", "a2", "a3", "a4")
 	concern(authorityNamed("shop", "other-ca"), "b1", "b2", "a4")
 	concern(namespaceNamed("shop"), "c1")
+	concern(namespaceNamed("payments"), "c2")
 	concern(authorityNamed("shop", "my-ca"), "a5") // the same cause as by its generation
 	for begun := 0; len(b.begun) > 0; begun++ {
 		b.done(requestNamed(queue.names[begun]))
 	}
-	want := []string{"a1", "a2", "b1", "c1", "a3", "b2", "a4", "a4", "a5"} // a4 once for each of its causes
+	want := []string{"a1", "a2", "b1", "c1", "a3", "b2", "c2", "a4", "a4", "a5"} // a4 once for each of its causes
 	if !slices.Equal(queue.names, want) {
 		t.Errorf("they are looked at in the order %q, want %q", queue.names, want)
 	}

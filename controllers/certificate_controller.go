@@ -48,8 +48,8 @@ type CertificateReconciler struct {
 func (o *operator) watchCertificates(mgr ctrl.Manager, options controller.Options) error {
 	setup := ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.MTLSCertificate{}, builder.WithPredicates(specOrRequestChanged())).
-		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret),
-			builder.WithPredicates(o.certificates.echoes.news())).
+		Watches(&corev1.Secret{}, o.certificates.echoes.handler(handler.EnqueueRequestsFromMapFunc(o.certificatesOfSecret),
+			handler.EnqueueRequestsFromMapFunc(o.othersOfSecret))).
 		Watches(&corev1.Secret{}, o.backlog.handler(o.certificatesOfCA), builder.WithPredicates(sinceTheStart(), rootsChanged())).
 		WatchesRawSource(source.Channel(o.turns, o.backlog.handler(itself))).
 		Watches(&v1alpha1.MTLSAuthority{}, handler.EnqueueRequestsFromMapFunc(o.certificatesWaitingFor),

@@ -176,7 +176,7 @@ func (r *CertificateReconciler) write(ctx context.Context, pass *leafPass, targe
 	}
 	written, err := r.patchedSecret(ctx, pass.secret, patch)
 	if err == nil {
-		r.echoes.wrote(written)
+		r.echoes.wrote(written, target)
 	}
 	if apierrors.IsInvalid(err) && ptr.Deref(pass.secret.Immutable, false) {
 		return mustAct(v1alpha1.ReasonSecretRejected, "the API server refuses Secret %q, since somebody made it immutable: "+
@@ -205,7 +205,7 @@ func (r *CertificateReconciler) createSecret(ctx context.Context, certificate *v
 		return r.classify(ctx, certificate, key)
 	}
 	if err == nil {
-		r.echoes.wrote(secret)
+		r.echoes.wrote(secret, target)
 	}
 	return rejected(err, v1alpha1.ReasonSecretRejected, key.Name)
 }
@@ -222,11 +222,11 @@ func (s shared) patchSecret(ctx context.Context, secret metav1.Object, patch []b
 	return err
 }
 
-// patchedSecret is the metadata after a patch. The answer has the private key in it: the rest of it goes nowhere.
-func (s shared) patchedSecret(ctx context.Context, secret metav1.Object, patch []byte) (metav1.Object, error) {
+// patchedSecret is a Secret after a patch. It has the private key in it: it goes nowhere.
+func (s shared) patchedSecret(ctx context.Context, secret metav1.Object, patch []byte) (*corev1.Secret, error) {
 	answer := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: secret.GetNamespace(), Name: secret.GetName()}}
 	err := s.Patch(ctx, answer, client.RawPatch(types.MergePatchType, patch))
-	return &answer.ObjectMeta, err
+	return answer, err
 }
 
 // secretPatch is a JSON merge patch (RFC 7386) from what was observed to the target, nil when there is no difference. It

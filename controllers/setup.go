@@ -140,7 +140,7 @@ func newOperator(ctx context.Context, mgr ctrl.Manager, options Options) (*opera
 		authorities: &AuthorityReconciler{shared: shared, issuer: issuer, rotations: rotations, wake: turns, batch: turnsAtATime},
 		certificates: &CertificateReconciler{
 			shared: shared, foreign: foreign, issuer: issuer, rotations: rotations, backlog: backlog,
-			echoes: newEchoes(),
+			echoes: newEchoes(options.Namespaces),
 		},
 		trust:     newTrustReconciler(shared),
 		rotations: rotations,

@@ -120,6 +120,13 @@ func (o *operator) certificatesOfSecret(ctx context.Context, object client.Objec
 		client.InNamespace(object.GetNamespace()), client.MatchingFields{bySecretName: object.GetName()})
 }
 
+// othersOfSecret are those of them that it isn't the Secret of, although they ask for its name.
+func (o *operator) othersOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	return slices.DeleteFunc(o.certificatesOfSecret(ctx, secret), func(request reconcile.Request) bool {
+		return request.Name == secret.GetAnnotations()[v1alpha1.CertificateAnnotation]
+	})
+}
+
 // itself wakes the object that an event is about.
 func itself(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(object)}}
