@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,6 +61,7 @@ type running struct {
 	*process
 	contender
 	server            *server
+	namespaces        []string // that it works in; none for all
 	command           *exec.Cmd
 	log               *os.File
 	metrics, profiles string // addresses of the operator's
@@ -67,15 +69,18 @@ type running struct {
 	failure           error // why it ended, once it has
 }
 
-// start a contender and wait until it says it is ready.
-func (c contender) start(ctx context.Context, s *server) (*running, error) {
+// start a process of a contender and wait until it says it is ready.
+func (c contender) start(ctx context.Context, s *server, namespaces []string) (*running, error) {
 	kubeconfig, err := s.kubeconfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{contender: c, server: s, ended: make(chan struct{})}
+	r := &running{contender: c, server: s, namespaces: namespaces, ended: make(chan struct{})}
 	args := append([]string{"--kubeconfig", kubeconfig}, c.flags...)
 	probes := ""
+	if len(namespaces) > 0 {
+		args = append(args, "--namespaces", strings.Join(namespaces, ","))
+	}
 	if c.name == "operator" {
 		if probes, err = freeAddress(ctx); err != nil {
 			return nil, err

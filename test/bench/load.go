@@ -23,14 +23,13 @@ const (
 	resourcePath = "/apis/mtls-operator.io/v1alpha1"
 	// posters make certificates at the same time.
 	posters = 32
-	// home is the namespace of the authority.
-	home = "authorities"
 )
 
 // load makes MTLSCertificates and sees when each is ready.
 type load struct {
 	server     *server
 	namespaces []string
+	sharing    int // how many operators share the namespaces
 	key        v1alpha1.KeyType
 	duration   time.Duration
 	made       int // objects
@@ -44,26 +43,30 @@ type load struct {
 	gone    error                // why nothing is seen any more
 }
 
-// newLoad makes namespaces and an authority that all of them may use, and begins to watch until ctx ends.
-func newLoad(ctx context.Context, s *server, namespaces int, key v1alpha1.KeyType) (*load, error) {
+// newLoad makes namespaces and, for each share of them, an authority that all of them may use, and begins to watch until ctx
+// ends.
+func newLoad(ctx context.Context, s *server, of scenario) (*load, error) {
 	l := &load{
-		server: s, key: key, duration: 2160 * time.Hour,
+		server: s, sharing: of.operators, key: of.key, duration: 2160 * time.Hour,
 		asked: map[string]time.Time{}, ready: map[string]time.Time{},
 		serials: map[string]string{}, renewed: map[string]time.Time{}, due: map[string]time.Time{},
 	}
-	for i := range namespaces {
+	for i := range of.namespaces {
 		l.namespaces = append(l.namespaces, fmt.Sprintf("ns-%d", i))
-	}
-	for _, name := range append([]string{home}, l.namespaces...) {
-		if err := s.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+		if err := l.makeNamespace(ctx, l.namespaces[i]); err != nil {
 			return nil, err
 		}
 	}
-	authority := &v1alpha1.MTLSAuthority{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: "ca"}}
-	authority.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
-	authority.Spec.Rotation = &v1alpha1.RotationSettings{PropagationDelay: rotationDelay}
-	if err := s.admin.Create(ctx, authority); err != nil {
-		return nil, err
+	for share := range l.sharing {
+		if err := l.makeNamespace(ctx, l.home(share)); err != nil {
+			return nil, err
+		}
+		authority := &v1alpha1.MTLSAuthority{ObjectMeta: metav1.ObjectMeta{Namespace: l.home(share), Name: "ca"}}
+		authority.Spec.AllowedNamespaces = &v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
+		authority.Spec.Rotation = &v1alpha1.RotationSettings{PropagationDelay: rotationDelay}
+		if err := s.admin.Create(ctx, authority); err != nil {
+			return nil, err
+		}
 	}
 	go func() {
 		err := l.watch(ctx)
@@ -72,6 +75,28 @@ func newLoad(ctx context.Context, s *server, namespaces int, key v1alpha1.KeyTyp
 		l.gone = cmp.Or(ctx.Err(), err)
 	}()
 	return l, nil
+}
+
+func (l *load) makeNamespace(ctx context.Context, name string) error {
+	return l.server.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+}
+
+// home is the namespace of the authority of a share.
+func (l *load) home(share int) string { return fmt.Sprintf("authorities-%d", share) }
+
+// shares are the namespaces that each operator works in. The only one works in all, without being told which there are.
+func (l *load) shares() [][]string {
+	all := make([][]string, l.sharing)
+	if l.sharing == 1 {
+		return all
+	}
+	for share := range all {
+		all[share] = []string{l.home(share)}
+	}
+	for i, namespace := range l.namespaces {
+		all[i%l.sharing] = append(all[i%l.sharing], namespace)
+	}
+	return all
 }
 
 // watch the objects. An API server ends a watch now and then, as after the CRD was established: what was there before comes
@@ -184,7 +209,7 @@ func (l *load) namespace(number int) string { return l.namespaces[number%len(l.n
 func (l *load) name(number int) string { return fmt.Sprintf("%s/cert-%d", l.namespace(number), number) }
 
 func (l *load) post(ctx context.Context, number int) error {
-	namespace := l.namespace(number)
+	namespace, home := l.namespace(number), l.home(number%len(l.namespaces)%l.sharing)
 	body := fmt.Appendf(nil, `{"apiVersion":"mtls-operator.io/v1alpha1","kind":"MTLSCertificate","metadata":{"name":"cert-%d"},`+
 		`"spec":{"authorityRef":{"name":"ca","namespace":%q},"usages":["Server","Client"],"dnsNames":["cert-%[1]d.%[3]s.svc"],`+
 		`"duration":%q,"privateKey":{"type":%q}}}`, number, home, namespace, l.duration.String(), l.key)

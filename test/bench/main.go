@@ -23,6 +23,7 @@ type options struct {
 	sizes          []int
 	namespaces     int
 	runs           int
+	scale          int // another number of certificates, for what is measured of many; zero for all else
 	only           *regexp.Regexp
 }
 
@@ -62,6 +63,7 @@ func parse(args []string) (*options, error) {
 	sizes := flags.String("sizes", "100,1000,5000,10000", "numbers of certificates")
 	flags.IntVar(&o.namespaces, "namespaces", 50, "number of namespaces that they are in")
 	flags.IntVar(&o.runs, "runs", 5, "how often each is measured")
+	flags.IntVar(&o.scale, "scale", 0, "measure instead how one operator, and two, live with this many certificates")
 	only := flags.String("only", "", "regular expression for the scenarios to run")
 	err := flags.Parse(args)
 	if err != nil {
@@ -85,7 +87,7 @@ func parse(args []string) (*options, error) {
 
 // measure everything, the contenders in turns.
 func (o *options) measure(ctx context.Context, all *results) error {
-	chosen := slices.DeleteFunc(scenarios(o.sizes, o.namespaces), func(s scenario) bool { return !o.only.MatchString(s.name) })
+	chosen := slices.DeleteFunc(o.scenarios(), func(s scenario) bool { return !o.only.MatchString(s.name) })
 	if len(chosen) == 0 {
 		return fmt.Errorf("-only: no scenario is called %s", o.only)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/mtls-operator/mtls-operator/api/v1alpha1"
 )
 
@@ -13,34 +15,32 @@ type figures map[string]float64
 
 // bench is a contender at work on a server of its own, with who gives it work.
 type bench struct {
-	server *server
-	worker *running
-	load   *load
+	server  *server
+	workers team
+	load    *load
 }
 
 // begin starts all of it.
-func begin(ctx context.Context, root string, c contender, namespaces int, key v1alpha1.KeyType) (_ *bench, err error) {
-	s, err := newServer(ctx, root)
+func (s scenario) begin(ctx context.Context, root string, c contender) (_ *bench, err error) {
+	server, err := newServer(ctx, root)
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{server: s}
+	b := &bench{server: server}
 	defer func() {
 		if err != nil {
 			b.end()
 		}
 	}()
-	if b.load, err = newLoad(ctx, s, namespaces, key); err != nil {
+	if b.load, err = newLoad(ctx, server, s); err != nil {
 		return nil, err
 	}
-	b.worker, err = c.start(ctx, s)
+	b.workers, err = c.startAll(ctx, server, b.load.shares())
 	return b, err
 }
 
 func (b *bench) end() {
-	if b.worker != nil {
-		b.worker.stop()
-	}
+	b.workers.stop()
 	b.server.stop()
 }
 
@@ -53,7 +53,7 @@ type sample struct {
 
 func (b *bench) sample(ctx context.Context) (sample, error) {
 	now := sample{at: time.Now()}
-	for i, p := range []*process{b.worker.process, b.server.api, b.server.etcd} {
+	for i, p := range []interface{ cpu() (time.Duration, error) }{b.workers, b.server.api, b.server.etcd} {
 		used, err := p.cpu()
 		if err != nil {
 			return sample{}, err
@@ -108,7 +108,7 @@ func (b *bench) issue(ctx context.Context, n int) (figures, error) {
 	latencies, last := b.load.latencies(nil)
 	f[rate] = float64(n) / last.Sub(began).Seconds()
 	f[p50], f[p99] = percentile(latencies, 50), percentile(latencies, 99)
-	if _, f[peak], err = b.worker.memory(); err != nil {
+	if _, f[peak], err = b.workers.memory(); err != nil {
 		return nil, err
 	}
 	dirty, clean, err := b.server.stored(ctx)
@@ -150,29 +150,25 @@ func (b *bench) idle(ctx context.Context, how time.Duration) (figures, error) {
 		idleCPU: 100 * (after.cpu[0] - before.cpu[0]).Seconds() / after.at.Sub(before.at).Seconds(),
 		writes:  requests.writes(), reads: requests.reads(),
 	}
-	f[settled], _, err = b.worker.memory()
+	f[settled], _, err = b.workers.memory()
 	return f, err
 }
 
 // restart the operator, and time it until it has looked at everything.
 func (b *bench) restart(ctx context.Context) (figures, error) {
-	b.worker.stop()
+	b.workers.stop()
 	before, err := b.server.requests(ctx)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	if b.worker, err = b.worker.start(ctx, b.server); err != nil {
+	if b.workers, err = b.workers.again(ctx); err != nil {
 		return nil, err
 	}
-	if err := poll(ctx, 5*time.Minute, "the operator having looked at everything", func() (bool, error) {
-		made, left, err := b.worker.passes(ctx)
+	idle, used, err := b.workers.settle(ctx, 10*time.Minute, "the operator having looked at everything", func() (bool, error) {
+		made, left, err := b.workers.passes(ctx)
 		return made >= float64(b.load.made) && left == 0, err
-	}); err != nil {
-		return nil, err
-	}
-	took := time.Since(began)
-	used, err := b.worker.cpu()
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -180,9 +176,46 @@ func (b *bench) restart(ctx context.Context) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := figures{seconds: took.Seconds(), cpuOwn: float64(used.Milliseconds()), writes: requests.since(before).writes()}
-	_, f[peak], err = b.worker.memory()
+	f := figures{seconds: idle.Sub(began).Seconds(), cpuOwn: float64(used.Milliseconds()), writes: requests.since(before).writes()}
+	_, f[peak], err = b.workers.memory()
 	return f, err
+}
+
+// replan has the operator look at every certificate because something about their authority changed that changes none of them.
+func (b *bench) replan(ctx context.Context) (figures, error) {
+	looked, _, err := b.workers.passes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before, err := b.sample(ctx)
+	if err != nil {
+		return nil, err
+	}
+	authority := &v1alpha1.MTLSAuthority{}
+	if err := b.server.admin.Get(ctx, client.ObjectKey{Namespace: b.load.home(0), Name: "ca"}, authority); err != nil {
+		return nil, err
+	}
+	asked := client.MergeFrom(authority.DeepCopy())
+	authority.Spec.MaxLeafDuration = v1alpha1.Duration(b.load.duration.String())
+	if err := b.server.admin.Patch(ctx, authority, asked); err != nil {
+		return nil, err
+	}
+	done, used, err := b.workers.settle(ctx, time.Hour, "the operator having looked at every certificate", func() (bool, error) {
+		made, _, err := b.workers.passes(ctx)
+		return made-looked >= float64(b.load.made), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	requests, err := b.server.requests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return figures{
+		seconds: done.Sub(before.at).Seconds(),
+		cpuOwn:  float64((used - before.cpu[0]).Milliseconds()),
+		writes:  requests.since(before.requests).writes(),
+	}, nil
 }
 
 // wait unless ctx ends.

@@ -17,11 +17,11 @@ const profiled = 5 * time.Second
 // profile begins to look at what the operator spends CPU time on. What it returns waits for that, looks at the heap, and
 // writes both into the folder for profiles, for "go tool pprof". Without such a folder, and of the floor, nothing is written.
 func (b *bench) profile(ctx context.Context, name string) (finish func() error) {
-	address := b.worker.profiles
+	address := b.workers[0].profiles
 	if address == "" {
 		return func() error { return nil }
 	}
-	name = filepath.Join(b.worker.folder, strings.Map(func(c rune) rune {
+	name = filepath.Join(b.workers[0].folder, strings.Map(func(c rune) rune {
 		if unicode.IsLetter(c) || unicode.IsDigit(c) {
 			return c
 		}

@@ -21,7 +21,7 @@ func (b *bench) rotate(ctx context.Context) (figures, error) {
 	}
 	began := time.Now()
 	authority := &v1alpha1.MTLSAuthority{}
-	key := client.ObjectKey{Namespace: home, Name: "ca"}
+	key := client.ObjectKey{Namespace: b.load.home(0), Name: "ca"}
 	if err := b.server.admin.Get(ctx, key, authority); err != nil {
 		return nil, err
 	}

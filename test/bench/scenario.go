@@ -19,6 +19,7 @@ const (
 type scenario struct {
 	name          string
 	n, namespaces int
+	operators     int // that share the namespaces
 	key           v1alpha1.KeyType
 	steps         []step
 	plotted       bool
@@ -46,6 +47,9 @@ var (
 	restart = step{name: "restart", run: func(ctx context.Context, b *bench, _ int) (figures, error) {
 		return b.restart(ctx)
 	}}
+	replan = step{name: "another look", profiled: true, run: func(ctx context.Context, b *bench, _ int) (figures, error) {
+		return b.replan(ctx)
+	}}
 	rotate = step{name: "CA rotation", profiled: true, run: func(ctx context.Context, b *bench, _ int) (figures, error) {
 		return b.rotate(ctx)
 	}}
@@ -55,20 +59,27 @@ var (
 )
 
 // scenarios for numbers of certificates. RSA keys take long to make, and that is all there is to learn from them.
-func scenarios(sizes []int, namespaces int) []scenario {
+func (o *options) scenarios() []scenario {
 	var all []scenario
-	add := func(n, namespaces int, key v1alpha1.KeyType, title string, steps ...step) {
+	add := func(n, namespaces int, key v1alpha1.KeyType, title string, steps ...step) *scenario {
 		name := fmt.Sprintf("%d %s in %d namespaces%s", n, key, namespaces, title)
-		all = append(all, scenario{name: name, n: n, namespaces: namespaces, key: key, steps: steps})
+		all = append(all, scenario{name: name, n: n, namespaces: namespaces, operators: 1, key: key, steps: steps})
+		return &all[len(all)-1]
 	}
-	for _, n := range sizes {
-		add(n, namespaces, ecdsaP256, "", issue, alone, idle, restart, rotate)
-		all[len(all)-1].plotted = true
+	if o.scale > 0 {
+		fill := issue
+		fill.floor = false // it keeps nothing, so there is nothing to learn from it
+		add(o.scale, o.namespaces, ecdsaP256, "", fill, idle, restart, replan)
+		add(o.scale, o.namespaces, ecdsaP256, ", two operators", fill, idle, restart).operators = 2
+		return all
 	}
-	largest := slices.Max(sizes)
-	add(min(largest, 1000), namespaces, rsa2048, "", issue)
+	for _, n := range o.sizes {
+		add(n, o.namespaces, ecdsaP256, "", issue, alone, idle, restart, rotate).plotted = true
+	}
+	largest := slices.Max(o.sizes)
+	add(min(largest, 1000), o.namespaces, rsa2048, "", issue)
 	add(largest, 1, ecdsaP256, "", issue)
-	add(largest, namespaces, ecdsaP256, ", short-lived", wave)
+	add(largest, o.namespaces, ecdsaP256, ", short-lived", wave)
 	return all
 }
 
@@ -78,7 +89,7 @@ func (s scenario) measure(ctx context.Context, root string, c contender, all *re
 	if !slices.ContainsFunc(s.steps, takesPart) {
 		return nil
 	}
-	b, err := begin(ctx, root, c, s.namespaces, s.key)
+	b, err := s.begin(ctx, root, c)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,8 @@ func newServer(ctx context.Context, root string) (_ *server, err error) {
 	s := &server{environment: &envtest.Environment{
 		ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute,
 	}}
+	s.environment.ControlPlane.Etcd = &envtest.Etcd{}
+	s.environment.ControlPlane.Etcd.Configure().Set("quota-backend-bytes", strconv.Itoa(8<<30)) // the default is 2 GiB
 	if s.folder, err = os.MkdirTemp("", "mtls-bench-"); err != nil {
 		return nil, err
 	}
