@@ -191,13 +191,9 @@ func (b *bench) replan(ctx context.Context) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	authority := &v1alpha1.MTLSAuthority{}
-	if err := b.server.admin.Get(ctx, client.ObjectKey{Namespace: b.load.home(0), Name: "ca"}, authority); err != nil {
-		return nil, err
-	}
-	asked := client.MergeFrom(authority.DeepCopy())
-	authority.Spec.MaxLeafDuration = v1alpha1.Duration(b.load.duration.String())
-	if err := b.server.admin.Patch(ctx, authority, asked); err != nil {
+	if _, err := b.editAuthority(ctx, func(a *v1alpha1.MTLSAuthority) {
+		a.Spec.MaxLeafDuration = v1alpha1.Duration(b.load.duration.String())
+	}); err != nil {
 		return nil, err
 	}
 	done, used, err := b.workers.settle(ctx, time.Hour, "the operator having looked at every certificate", func() (bool, error) {
@@ -216,6 +212,17 @@ func (b *bench) replan(ctx context.Context) (figures, error) {
 		cpuOwn:  float64((used - before.cpu[0]).Milliseconds()),
 		writes:  requests.since(before.requests).writes(),
 	}, nil
+}
+
+// editAuthority changes the first authority as a user does.
+func (b *bench) editAuthority(ctx context.Context, change func(*v1alpha1.MTLSAuthority)) (*v1alpha1.MTLSAuthority, error) {
+	authority := &v1alpha1.MTLSAuthority{}
+	if err := b.server.admin.Get(ctx, client.ObjectKey{Namespace: b.load.home(0), Name: "ca"}, authority); err != nil {
+		return nil, err
+	}
+	before := client.MergeFrom(authority.DeepCopy())
+	change(authority)
+	return authority, b.server.admin.Patch(ctx, authority, before)
 }
 
 // wait unless ctx ends.

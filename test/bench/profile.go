@@ -40,7 +40,7 @@ func (b *bench) profile(ctx context.Context, name string) (finish func() error) 
 	}
 }
 
-// fetch a URL into a file.
+// fetch a URL into a file, and make its folder.
 func fetch(ctx context.Context, url, path string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -48,6 +48,9 @@ func fetch(ctx context.Context, url, path string) error {
 	}
 	text, err := send(request)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(path, text, 0o600)

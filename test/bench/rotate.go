@@ -20,14 +20,10 @@ func (b *bench) rotate(ctx context.Context) (figures, error) {
 		return nil, err
 	}
 	began := time.Now()
-	authority := &v1alpha1.MTLSAuthority{}
-	key := client.ObjectKey{Namespace: b.load.home(0), Name: "ca"}
-	if err := b.server.admin.Get(ctx, key, authority); err != nil {
-		return nil, err
-	}
-	asked := client.MergeFrom(authority.DeepCopy())
-	authority.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: began.Format(time.RFC3339)}
-	if err := b.server.admin.Patch(ctx, authority, asked); err != nil {
+	authority, err := b.editAuthority(ctx, func(a *v1alpha1.MTLSAuthority) {
+		a.Annotations = map[string]string{v1alpha1.RotateRequestedAtAnnotation: began.Format(time.RFC3339)}
+	})
+	if err != nil {
 		return nil, err
 	}
 	meanwhile, stop := context.WithCancel(ctx)
@@ -50,7 +46,7 @@ func (b *bench) rotate(ctx context.Context) (figures, error) {
 		if err := wait(ctx, time.Second); err != nil {
 			return false, err
 		}
-		err := b.server.admin.Get(ctx, key, authority)
+		err := b.server.admin.Get(ctx, client.ObjectKeyFromObject(authority), authority)
 		all := authority.Status.Generations
 		return len(all) == 1 && all[0].Number > 1, err
 	})

@@ -9,7 +9,7 @@ import (
 // team is the processes of a contender: one for everything, or one for each share of the namespaces.
 type team []*running
 
-// start a contender's processes, one for each share; a share of no namespaces is all there are.
+// startAll starts a contender's processes, one for each share; a share of no namespaces is all there are.
 func (c contender) startAll(ctx context.Context, s *server, shares [][]string) (team, error) {
 	all := make(team, 0, len(shares))
 	for _, share := range shares {
@@ -75,7 +75,7 @@ const quiet = 500 * time.Millisecond
 // then. It is seen by the CPU time: to ask for metrics of thousands of certificates is work in itself, and done once at the end.
 func (t team) settle(ctx context.Context, limit time.Duration, what string, done func() (bool, error),
 ) (since time.Time, used time.Duration, err error) {
-	return since, used, poll(ctx, limit, what, func() (bool, error) {
+	err = poll(ctx, limit, what, func() (bool, error) {
 		now, err := t.cpu()
 		switch {
 		case err != nil:
@@ -92,4 +92,5 @@ func (t team) settle(ctx context.Context, limit time.Duration, what string, done
 		}
 		return isDone, err
 	})
+	return since, used, err
 }
